@@ -1,0 +1,89 @@
+"""Finds methods and datasets by walking their packages: adding one is adding a file."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from bench.options import nearest
+from datasets.base import Dataset, ImageDataset, PairDataset
+from methods.base import Autoencoder, Method, TransportMap
+
+KINDS = ("autoencoding", "transport")
+
+
+class UnknownName(LookupError):
+    """No method or dataset of that name; the message has the nearest one."""
+
+
+def kind_of(found: type[Method] | type[Dataset] | Dataset) -> str:
+    """"autoencoding" or "transport"."""
+    cls = found if inspect.isclass(found) else type(found)
+    return "autoencoding" if issubclass(cls, Autoencoder | ImageDataset) else "transport"
+
+
+def _walk(package: ModuleType, base: type) -> dict[str, type]:
+    """Classes with a name of their own under a package, by that name; raises ValueError where two share one."""
+    found: dict[str, type] = {}
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        module = importlib.import_module(info.name)
+        for cls in vars(module).values():
+            if not (inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.__name__):
+                continue
+            if "name" not in vars(cls):
+                continue
+            if cls.name in found:
+                raise ValueError(f"two classes are named {cls.name!r}: {found[cls.name]} and {cls}")
+            found[cls.name] = cls
+    return dict(sorted(found.items()))
+
+
+@cache
+def all_methods() -> dict[str, type[Method]]:
+    """Every method by name: those under `methods/`, then those of the entry-point group `bench.methods`."""
+    import methods
+
+    found = _walk(methods, Method)
+    for entry in entry_points(group="bench.methods"):
+        found.setdefault(entry.name, entry.load())
+    return found
+
+
+@cache
+def all_datasets() -> dict[str, type[Dataset]]:
+    """Every dataset by name."""
+    import datasets
+
+    return _walk(datasets, Dataset)
+
+
+def find_method(name: str) -> type[Method]:
+    """The class of a registered name, or of "package.module:Class".
+
+    Raises UnknownName, with the nearest name or with what went wrong on import.
+    """
+    if ":" in name:
+        module_name, _, class_name = name.partition(":")
+        try:
+            cls = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise UnknownName(f'method "{name}" cannot be imported: {error}') from error
+        if not (inspect.isclass(cls) and issubclass(cls, Autoencoder | TransportMap)):
+            raise UnknownName(f'"{name}" is neither an Autoencoder nor a TransportMap')
+        return cls
+    known = all_methods()
+    if name not in known:
+        raise UnknownName(f'no method "{name}": {nearest(name, known)}')
+    return known[name]
+
+
+def find_dataset(name: str) -> type[Dataset]:
+    """The class of a dataset's name. Raises UnknownName with the nearest one."""
+    known = all_datasets()
+    if name not in known:
+        raise UnknownName(f'no dataset "{name}": {nearest(name, known)}')
+    return known[name]

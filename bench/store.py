@@ -1,0 +1,263 @@
+"""Rows to Parquet and back. The only file that knows what lies under results/.
+
+    results/rows/<sweep>/<trial_id>.parquet     one row a metric; written once, last, as the trial ends
+    results/curves/<sweep>/<trial_id>.parquet   training curves
+    results/artifacts/<trial_id>/               pictures and weights
+    results/plans/<sweep>-<scale>.json          the trials a sweep consists of, so that missing ones can be told
+    results/published/*.csv                     checked in; read by bench.published
+
+Every file is written under a temporary name in its own folder and renamed, so that a reader never sees half of one.
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
+
+ROW_SCHEMA = pa.schema(
+    [
+        # identity
+        ("schema_version", pa.int32()),
+        ("trial_id", pa.string()),
+        ("sweep", pa.string()),
+        ("scale", pa.string()),
+        ("kind", pa.string()),
+        ("dataset", pa.string()),
+        ("dataset_options", pa.string()),
+        ("dataset_version", pa.int32()),
+        ("method", pa.string()),
+        ("method_version", pa.int32()),
+        ("params", pa.string()),
+        ("seed", pa.int64()),
+        # outcome
+        ("status", pa.string()),
+        ("error_type", pa.string()),
+        ("error", pa.string()),
+        # metric
+        ("table", pa.string()),
+        ("metric", pa.string()),
+        ("split", pa.string()),
+        ("value", pa.float64()),
+        ("direction", pa.string()),
+        ("n_samples", pa.int64()),
+        ("protocol", pa.string()),
+        ("metric_version", pa.int32()),
+        ("reason", pa.string()),
+        # cost
+        ("steps", pa.int64()),
+        ("train_seconds", pa.float64()),
+        ("eval_seconds", pa.float64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("parameters", pa.int64()),
+        ("device", pa.string()),
+        ("threads", pa.int32()),
+        # provenance
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("git_sha", pa.string()),
+        ("git_dirty", pa.bool_()),
+        ("python", pa.string()),
+        ("torch", pa.string()),
+        ("cuda", pa.string()),
+        ("device_name", pa.string()),
+        ("ray", pa.string()),
+        ("packages", pa.string()),
+        ("deterministic", pa.bool_()),
+    ]
+)
+
+CURVE_SCHEMA = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("stage", pa.string()),  # prepare, train or finish
+        ("step", pa.int64()),
+        ("seconds", pa.float64()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+
+
+class StoreError(Exception):
+    """Results cannot be written or read; the message says where and what to do."""
+
+
+@dataclass
+class Results:
+    """What lies under a results folder, as data frames.
+
+    rows: columns of ROW_SCHEMA. trials: trial_id -> the trial as it was planned (see `Store.plan`), from plans and
+    from the rows' own files. problems: one sentence a file that could not be read.
+    """
+
+    rows: pd.DataFrame
+    trials: dict[str, dict[str, Any]]
+    planned: dict[tuple[str, str], list[str]]
+    problems: list[str] = field(default_factory=list)
+
+
+class Store:
+    """A results folder."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).resolve()
+
+    # Writing
+
+    def check_writable(self) -> None:
+        """Raises StoreError where results could not be written: better before a run than after it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with _replacing(self.root / ".writable") as path:
+                path.write_text("")
+            (self.root / ".writable").unlink()
+        except OSError as error:
+            raise StoreError(
+                f"results cannot be written to {self.root}: {error.strerror or error}; choose another with --results"
+            ) from error
+
+    def write_rows(self, rows: list[Mapping[str, Any]], trial: Mapping[str, Any]) -> Path:
+        """Writes a trial's file of rows, replacing an earlier one. `trial` goes along as metadata.
+
+        Raises ValueError for columns the schema does not know, StoreError where the disk refuses.
+        """
+        table = _table(rows, ROW_SCHEMA)
+        table = table.replace_schema_metadata({"trial": json.dumps(trial, sort_keys=True)})
+        first = rows[0]
+        return self._write_parquet(self.root / "rows" / first["sweep"] / f"{first['trial_id']}.parquet", table)
+
+    def write_curves(self, sweep: str, trial_id: str, points: list[Mapping[str, Any]]) -> Path:
+        """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
+        table = _table([{"trial_id": trial_id, **point} for point in points], CURVE_SCHEMA)
+        return self._write_parquet(self.root / "curves" / sweep / f"{trial_id}.parquet", table)
+
+    @contextmanager
+    def replacing_artifacts(self, trial_id: str) -> Iterator[Path]:
+        """A fresh folder that becomes the trial's artifacts when the block ends without an error."""
+        final = self.root / "artifacts" / trial_id
+        fresh = final.with_name(f".{trial_id}.{os.getpid()}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir(parents=True)
+            yield fresh
+            shutil.rmtree(final, ignore_errors=True)
+            fresh.rename(final)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def write_plan(self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool) -> None:
+        """Records which trials a sweep consists of at a scale; `extend` keeps those recorded before."""
+        path = self.root / "plans" / f"{sweep}-{scale}.json"
+        merged = dict(trials)
+        if extend and path.exists():
+            try:
+                merged = {**json.loads(path.read_text())["trials"], **merged}
+            except (ValueError, KeyError, OSError):
+                pass  # an unreadable plan is replaced
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(path) as temporary:
+            temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+
+    # Reading
+
+    def statuses(self, sweep: str) -> dict[str, str]:
+        """trial_id -> status of the trials of a sweep that have rows; unreadable files count as having none."""
+        found = {}
+        for path in sorted((self.root / "rows" / sweep).glob("[!._]*.parquet")):
+            try:
+                column = pq.read_table(path, columns=["status"], partitioning=None)["status"]
+            except (pa.ArrowException, OSError, KeyError):
+                continue
+            if len(column):
+                found[path.stem] = column[0].as_py()
+        return found
+
+    def read(self) -> Results:
+        """Everything readable; foreign and corrupt files are named in `problems` and left alone."""
+        frames, trials, problems = [], {}, []
+        planned: dict[tuple[str, str], list[str]] = {}
+        for path in sorted((self.root / "plans").glob("[!._]*.json")):
+            try:
+                plan = json.loads(path.read_text())
+                planned[plan["sweep"], plan["scale"]] = list(plan["trials"])
+                trials.update(plan["trials"])
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                problems.append(f"{path}: not a readable plan ({_one_line(error)})")
+        for path in sorted((self.root / "rows").glob("**/[!._]*")):
+            if path.is_dir():
+                continue
+            try:
+                table = pq.read_table(path, partitioning=None)
+                missing = [name for name in ROW_SCHEMA.names if name not in table.column_names]
+                if missing:
+                    problems.append(f"{path}: not a file of ours, it lacks the column {missing[0]}")
+                    continue
+                metadata = table.schema.metadata or {}
+                frames.append(table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA))
+                if b"trial" in metadata:
+                    trials[path.stem] = json.loads(metadata[b"trial"])
+            except (pa.ArrowException, OSError, ValueError) as error:
+                problems.append(f"{path}: cannot be read as Parquet ({_one_line(error)})")
+        rows = pa.concat_tables(frames) if frames else ROW_SCHEMA.empty_table()
+        return Results(rows.to_pandas(), trials, planned, problems)
+
+    def read_curves(self, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
+        """Curves of the given trials, or of all; columns of CURVE_SCHEMA. Unreadable files are passed over."""
+        wanted = None if trial_ids is None else set(trial_ids)
+        frames = []
+        for path in sorted((self.root / "curves").glob("*/[!._]*.parquet")):
+            if wanted is not None and path.stem not in wanted:
+                continue
+            try:
+                frames.append(pq.read_table(path, partitioning=None).select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA))
+            except (pa.ArrowException, OSError, KeyError, ValueError):
+                continue
+        return (pa.concat_tables(frames) if frames else CURVE_SCHEMA.empty_table()).to_pandas()
+
+    def artifacts(self, trial_id: str) -> dict[str, Path]:
+        """Name -> path of a trial's artifacts."""
+        return {path.name: path for path in sorted((self.root / "artifacts" / trial_id).glob("[!.]*"))}
+
+    def _write_parquet(self, path: Path, table: pa.Table) -> Path:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        return path
+
+
+def _table(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    unknown = sorted({name for row in rows for name in row} - set(schema.names))
+    if unknown:
+        raise ValueError(f"columns the schema does not know: {', '.join(unknown)}")
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` (hidden, so that readers of the folder pass over it), renamed to it at the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,125 @@
+"""The two contracts a method fulfils: `Autoencoder` and `TransportMap`.
+
+A method is one file with one class. The keyword-only arguments of its constructor, with their types and defaults, are
+its hyperparameters; defaults are the paper's. The class owns its optimizers: `train_step` is one update, whatever
+that takes. Randomness comes from torch's global generator, which the harness seeds before construction, training and
+evaluation. Everything the trained method needs lives in parameters and buffers, so that `state_dict` restores it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+Losses = dict[str, Tensor]
+"""Named losses of one update: scalar tensors, detached or not. The first is the one progress displays show."""
+
+Sampler = Callable[[int], Tensor]
+"""`sampler(count)` draws fresh points, [count, D]."""
+
+
+class Unsupported(Exception):
+    """This method cannot do what was asked, by its nature; the message says why in one sentence."""
+
+
+class Method(nn.Module):
+    """What both contracts share. Not subclassed directly."""
+
+    name: ClassVar[str]
+    """Lower-case and hyphenated, as in sweeps.toml."""
+    version: ClassVar[int] = 1
+    """Raise it when a change alters results: old rows then no longer count as done."""
+    paper: ClassVar[str]
+    """Whose method this is: authors, year, identifier."""
+    summary: ClassVar[str]
+    """One line for lists and reports."""
+    family: ClassVar[str]
+    """"AE", "VAE", "WAE", "GW", "OT map" or "reference": methods of a family share a hue in charts."""
+    trains: ClassVar[bool] = True
+    """False where all the work is done in `prepare`; the training budget then does not apply."""
+
+    planned_steps: int = 0
+    """Number of updates the budget allows; set by the harness before `prepare`, for schedules and two-stage methods."""
+    steps_per_epoch: int = 0
+    """Updates that make one pass over the training set (0 for samplers); set like `planned_steps`."""
+
+
+class Autoencoder(Method):
+    """Maps images to codes and back, and draws codes from a prior.
+
+    `encode`, `decode` and `sample_prior` are called in eval mode, without gradients, in chunks of any size.
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: length of a code; every subclass has this hyperparameter.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], *, latent_dim: int = 64) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.latent_dim = latent_dim
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] in [0, 1] -> [B, latent_dim]: the code used in evaluation (a posterior's mean)."""
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """[B, latent_dim] -> [B, C, H, W] in [0, 1]."""
+        raise NotImplementedError
+
+    def sample_prior(self, count: int) -> Tensor:
+        """-> [count, latent_dim], codes whose decodings are the method's generated samples."""
+        raise NotImplementedError
+
+    def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
+        """Once, before training (pretraining, closed forms); its cost counts.
+
+        `batches` is endless and apart from the training batches. Written as a generator that yields losses, it shows
+        progress, leaves a curve and is watched for divergence as training is.
+        """
+
+    def train_step(self, images: Tensor) -> Losses:
+        """One update on a batch [B, C, H, W] in [0, 1], however many optimizers it takes."""
+        raise NotImplementedError
+
+    def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
+        """Once, after training (a density or a map fitted to the codes); like `prepare`, its cost counts."""
+
+    def components(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B] int64: the component of the model's own mixture that each image falls in."""
+        raise Unsupported(f"{self.name} has no mixture of its own")
+
+
+class TransportMap(Method):
+    """Maps points of a source distribution to a target distribution.
+
+    `push` and `pull` are called in eval mode under `torch.no_grad()`; a map that is a gradient enables it itself and
+    returns detached points.
+
+    Args:
+        dim: dimension D of the points.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def push(self, points: Tensor) -> Tensor:
+        """[B, D] source points -> [B, D]."""
+        raise NotImplementedError
+
+    def pull(self, points: Tensor) -> Tensor:
+        """[B, D] target points -> [B, D], where the method has an inverse."""
+        raise Unsupported(f"{self.name} has no inverse map")
+
+    def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses] | None:
+        """Once, before training; see `Autoencoder.prepare`. The samplers are apart from the training batches."""
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        """One update on independent batches [B, D] of source and target."""
+        raise NotImplementedError
+
+    def finish(self, source: Sampler, target: Sampler) -> Iterator[Losses] | None:
+        """Once, after training."""
