@@ -1,0 +1,239 @@
+"""Files and arrays on this machine: downloads checked by SHA-256, and built datasets as read-only memory maps.
+
+    <root>/files/<file>                    what datasets need from elsewhere, downloaded or placed by hand
+    <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <split>-<array>.npy
+
+The key is a hash of everything the arrays follow from: name, version, options, checksums of the files, and the code
+of the dataset's module. An entry is built under a lock in a temporary folder and renamed when whole, so a reader
+never sees half of one and processes that start together build it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+
+
+class DataError(Exception):
+    """Data cannot be had or kept; the message says what, where and what to do."""
+
+
+def data_root() -> Path:
+    """The folder of all data: the environment variable BENCH_DATA, else ~/.cache/ot-bench."""
+    return Path(os.environ.get("BENCH_DATA") or Path.home() / ".cache" / "ot-bench").expanduser()
+
+
+def load_splits(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -> dict[str, ImageSplit]:
+    """The splits "train", "validation" and "test" of a dataset, memory-mapped and read-only; built if need be.
+
+    Args:
+        dataset: the instance made with `options`.
+        options: every option it was constructed with, defaults included.
+        root: see `data_root`.
+
+    Raises:
+        DataError: a file cannot be had, or the cache cannot be written.
+    """
+    identity = _identity(dataset, options)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    entry = root / "datasets" / dataset.name / key
+    splits = _open(entry)
+    if splits is not None:
+        return splits
+    with _locked(entry):
+        splits = _open(entry)  # another process may have built it while this one waited
+        if splits is None:
+            _build(dataset, identity, entry, root)
+            splits = _open(entry)
+    if splits is None:
+        raise DataError(f"{entry} was written but cannot be read back; is the disk sound? {_MOVE_ELSEWHERE}")
+    return splits
+
+
+def fetch(file: RemoteFile, root: Path) -> Path:
+    """The local path of a file with the right SHA-256: the one already in <root>/files, else downloaded there.
+
+    Raises:
+        DataError: the address cannot be reached, or what is there or arrives is another file.
+    """
+    path = root / "files" / file.name
+    if not path.exists():
+        with _locked(path):
+            if not path.exists():  # another process may have fetched it while this one waited
+                _download(file, path)
+    elif (found := _file_sha256(path)) != file.sha256:
+        raise DataError(f"{path} has SHA-256 {found}: delete it to download it again. {_by_hand(file, path)}")
+    return path
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """SHA-256 of an array's elements in C order, as it stands in manifests."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+# Built datasets
+
+
+def _identity(dataset: ImageDataset, options: Mapping[str, Any]) -> dict[str, Any]:
+    code = Path(inspect.getfile(type(dataset))).read_bytes()
+    return {
+        "dataset": dataset.name,
+        "version": dataset.version,
+        "options": dict(options),
+        "files": {file.name: file.sha256 for file in dataset.files},
+        "code": hashlib.sha256(code).hexdigest(),
+    }
+
+
+def _build(dataset: ImageDataset, identity: Mapping[str, Any], entry: Path, root: Path) -> None:
+    """Writes a whole entry in place of whatever is there; the caller holds its lock."""
+    splits = dataset.build({file.name: fetch(file, root) for file in dataset.files})
+    unfinished = entry.with_name(f".{entry.name}.unfinished")
+    with _writing(entry):
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
+            unfinished.mkdir()
+            arrays = {}
+            for name in SPLITS:
+                for field in fields(ImageSplit):
+                    array = getattr(splits[name], field.name)
+                    if array is None:
+                        continue
+                    path = unfinished / f"{name}-{field.name}.npy"
+                    np.save(path, array)
+                    arrays[path.name] = {
+                        "shape": array.shape,
+                        "dtype": str(array.dtype),
+                        "bytes": path.stat().st_size,
+                        "sha256": array_sha256(array),
+                    }
+            manifest = {**identity, "license": dataset.license, "citation": dataset.citation, "arrays": arrays}
+            (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            if entry.exists():
+                shutil.rmtree(entry)
+            unfinished.rename(entry)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _open(entry: Path) -> dict[str, ImageSplit] | None:
+    """The arrays of an entry, or None where it is missing or damaged.
+
+    Sizes are compared, not checksums: reading gigabytes at every start would defeat the memory map.
+    """
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text())
+        found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
+        for file_name, facts in manifest["arrays"].items():
+            path = entry / file_name
+            array = np.load(path, mmap_mode="r")
+            if path.stat().st_size != facts["bytes"] or list(array.shape) != facts["shape"]:
+                return None
+            split, _, field = path.stem.partition("-")
+            found[split][field] = array
+        return {name: ImageSplit(**arrays) for name, arrays in found.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# Downloads
+
+
+def _download(file: RemoteFile, path: Path) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with _writing(path):
+            with unfinished.open("wb") as out:
+                out.writelines(_chunks(file, path))
+            if (found := _file_sha256(unfinished)) != file.sha256:
+                what = f"{unfinished.stat().st_size:,} bytes with SHA-256 {found} arrived"
+                if _is_web_page(unfinished):
+                    what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
+                raise DataError(f"cannot download {file.name}: {what}. {_by_hand(file, path)}")
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _chunks(file: RemoteFile, path: Path) -> Iterator[bytes]:
+    """What the address sends, with progress on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    try:
+        with (
+            urllib.request.urlopen(file.url, timeout=TIMEOUT_SECONDS) as response,
+            Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress,
+        ):
+            length = response.headers.get("Content-Length")
+            task = progress.add_task(file.name, total=int(length) if length else None)
+            while chunk := response.read(CHUNK):
+                progress.advance(task, len(chunk))
+                yield chunk
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(f"cannot download {file.name}: {reason}. {_by_hand(file, path)}") from error
+
+
+def _by_hand(file: RemoteFile, path: Path) -> str:
+    return (
+        f"To place it by hand, get {file.url} (SHA-256 {file.sha256}) "
+        f'and put it in the folder {path.parent} under the name "{path.name}".'
+    )
+
+
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Both
+
+_MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the operating system frees the lock of a process that dies."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with _writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}. {_MOVE_ELSEWHERE}") from error
