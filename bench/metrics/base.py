@@ -43,6 +43,16 @@ from typing import Any, Literal
 from bench.options import Option, options_of, positional_names
 
 TABLES = ("reconstruction", "generation", "disentanglement", "clustering", "transport", "latent")
+ARRAYS = {
+    "autoencoding": (
+        *("images", "reconstructions", "samples", "codes", "prior_codes", "labels", "factors", "components"),
+    ),
+    "transport": (
+        *("source", "target", "pushed", "true_pushed", "pulled", "true_pulled"),
+        *("source_variance", "target_variance"),
+    ),
+}
+"""The arrays a method and a dataset of each kind give, as described above."""
 CONTEXT = ("rng", "device", "cache")
 """Parameters that are no arrays: the harness supplies them whatever the dataset and the method."""
 

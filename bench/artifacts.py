@@ -1,0 +1,82 @@
+"""What a trial leaves to be looked at and used again: pictures, 2-D point clouds and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from bench.environment import seed_torch
+from bench.evidence import ImageEvidence, PairEvidence
+
+COLUMNS = 8
+SAMPLES = 64
+RECONSTRUCTIONS = 32
+TRAVERSED_DIMENSIONS = 12
+POINTS = 1000
+
+
+def save_weights(method: nn.Module, folder: Path) -> None:
+    """Parameters and buffers as weights.safetensors, which `load_state_dict` takes back."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in method.state_dict().items()}
+    if tensors:
+        save_file(tensors, folder / "weights.safetensors")
+
+
+def save_image_grids(evidence: ImageEvidence, folder: Path) -> None:
+    """samples.png (8×8 decoded draws of the prior), reconstructions.png (inputs above outputs) and traversals.png.
+
+    Draws are the first of the evaluation's, so methods that share a prior are seen on the same latent codes.
+    """
+    _save_grid(evidence.get("samples", SAMPLES), folder / "samples.png")
+
+    count = min(RECONSTRUCTIONS, len(evidence.split.images)) // COLUMNS * COLUMNS
+    inputs = evidence.get("images", count).astype(np.float32) / 255
+    outputs = evidence.get("reconstructions", count)
+    rows = [half for i in range(0, count, COLUMNS) for half in (inputs[i : i + COLUMNS], outputs[i : i + COLUMNS])]
+    if rows:
+        _save_grid(np.concatenate(rows), folder / "reconstructions.png")
+
+    _save_grid(_traversals(evidence), folder / "traversals.png")
+
+
+def save_points(evidence: PairEvidence, folder: Path) -> None:
+    """transport.parquet: source, target and pushed points of a 2-D pair, in columns set, x, y."""
+    if evidence.dataset.dim != 2:
+        return
+    frames = []
+    for name in ("source", "target", "pushed"):
+        points = evidence.get(name, POINTS)
+        frames.append(pd.DataFrame({"set": name, "x": points[:, 0], "y": points[:, 1]}))
+    pd.concat(frames, ignore_index=True).to_parquet(folder / "transport.parquet", index=False)
+
+
+def _traversals(evidence: ImageEvidence) -> np.ndarray:
+    """One row a latent dimension: the first image's code with that dimension moved across the test codes' range.
+
+    The range is the 5th to the 95th percentile, so that every step stays where there are codes. The dimensions of
+    largest spread come first.
+    """
+    codes = evidence.get("codes", None)
+    order = np.argsort(-codes.std(axis=0), kind="stable")[:TRAVERSED_DIMENSIONS]
+    low, high = np.percentile(codes, [5, 95], axis=0)
+    moved = np.repeat(codes[:1], len(order) * COLUMNS, axis=0)
+    for row, dimension in enumerate(order):
+        moved[row * COLUMNS : (row + 1) * COLUMNS, dimension] = np.linspace(low[dimension], high[dimension], COLUMNS)
+    seed_torch("evaluation", array="traversals", **evidence.axes)
+    with torch.no_grad():
+        return evidence.method.decode(torch.from_numpy(moved).to(evidence.device)).cpu().numpy()
+
+
+def _save_grid(images: np.ndarray, path: Path) -> None:
+    """[N, C, H, W] in [0, 1], N a multiple of 8, as a PNG of 8 columns, a pixel a pixel, no gaps."""
+    count, channels, height, width = images.shape
+    grid = images.reshape(count // COLUMNS, COLUMNS, channels, height, width).transpose(0, 3, 1, 4, 2)
+    grid = grid.reshape(count // COLUMNS * height, COLUMNS * width, channels)
+    levels = np.rint(grid.clip(0, 1) * 255).astype(np.uint8)
+    Image.fromarray(levels[..., 0] if channels == 1 else levels).save(path, optimize=True)

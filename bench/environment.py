@@ -1,0 +1,144 @@
+"""Seeds, determinism and provenance: what makes a number one that can be had again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+# Read by cuBLAS when it starts; without it torch's deterministic mode refuses matrix products on CUDA.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def derive_seed(stream: str, **axes: Any) -> int:
+    """A seed in [0, 2^63) for the random stream of a name, by hashing it and its axes.
+
+    Streams of different names or axes are independent, and none depends on what ran before it: adding a method or
+    a dataset changes nobody else's numbers.
+    """
+    text = json.dumps([stream, axes], sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_torch(stream: str, **axes: Any) -> None:
+    """Starts torch's global generators, CPU and CUDA, on a derived stream."""
+    torch.manual_seed(derive_seed(stream, **axes))
+
+
+def generator(stream: str, **axes: Any) -> torch.Generator:
+    """A CPU generator of its own on a derived stream."""
+    return torch.Generator().manual_seed(derive_seed(stream, **axes))
+
+
+def numpy_generator(stream: str, **axes: Any) -> np.random.Generator:
+    """A NumPy generator on a derived stream."""
+    return np.random.default_rng(derive_seed(stream, **axes))
+
+
+@contextlib.contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Pins whatever numbers could depend on: thread counts, default dtype, deterministic kernels, full float32.
+
+    Float sums depend on the number of threads, so a trial's is set from its own resources, wherever it runs. Reused
+    worker processes may come with anything set: everything is set here, nothing assumed.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts a new measurement of peak memory; see `peak_memory`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark on Linux
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the peak since `reset_peak_memory`: allocated on a CUDA device, resident on Linux, else None."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """The provenance columns of a row: code, versions, machine."""
+    sha, dirty = _git_state()
+    return {
+        "git_sha": sha,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "ray": _version("ray"),
+        "packages": _packages_hash(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+@cache
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit and whether files differ from it; None for code that is not a checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+@cache
+def _packages_hash() -> str:
+    """SHA-256 of every installed distribution and version: equal hashes, equal environments."""
+    installed = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in distributions()})
+    return hashlib.sha256("\n".join(installed).encode()).hexdigest()
+
+
+@cache
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,128 @@
+"""What a trial is, and its id: the SHA-256 of what decides its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A dataset, method or metric with every option filled in."""
+
+    name: str
+    options: Mapping[str, Any]
+    version: int
+
+    def to_json(self, options_key: str) -> dict[str, Any]:
+        return {"name": self.name, options_key: dict(self.options), "version": self.version}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a method trains: `steps` updates or `epochs` passes (the other is None), of `batch_size` each."""
+
+    steps: int | None
+    epochs: float | None
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial occupies: CPU cores (which are also its threads) and GPUs, in fractions where several share one."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: its identity (kind … splits), and how and for what it is run (the rest).
+
+    about: what reports say of it without importing anything: family and paper of the method, licence of the dataset,
+    meaning of the metrics.
+    """
+
+    kind: str
+    dataset: Setting
+    method: Setting
+    seed: int
+    budget: Budget
+    metrics: tuple[Setting, ...]
+    splits: tuple[str, ...]
+    sweep: str
+    scale: str
+    published: str | None = None
+    resources: Resources = Resources()
+    timeout: float | None = None
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The identity as plain JSON: all defaults filled in, with versions; no paths, no time, no resources."""
+        return {
+            "kind": self.kind,
+            "dataset": self.dataset.to_json("options"),
+            "method": self.method.to_json("params"),
+            "seed": self.seed,
+            "budget": asdict(self.budget),
+            "metrics": [metric.to_json("options") for metric in self.metrics],
+            "splits": list(self.splits),
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """64 hexadecimal digits: SHA-256 of the canonical JSON of `spec`."""
+        return hashlib.sha256(canonical_json(self.spec).encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """For people: sweep, method, dataset, seed, and what the options change."""
+        changed = {**self.about.get("dataset", {}).get("changed", {}), **self.about.get("method", {}).get("changed", {})}
+        options = "".join(f" {name}={_short(value)}" for name, value in changed.items())
+        return f"{self.sweep}/{self.method.name}/{self.dataset.name}{options} seed={self.seed}"
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON from which `from_record` makes the trial again: what workers, plans and row files hold."""
+        return {
+            "trial_id": self.id,
+            "sweep": self.sweep,
+            "scale": self.scale,
+            "published": self.published,
+            "resources": asdict(self.resources),
+            "timeout": self.timeout,
+            "spec": self.spec,
+            "about": dict(self.about),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Trial:
+        spec = record["spec"]
+        return cls(
+            kind=spec["kind"],
+            dataset=Setting(spec["dataset"]["name"], spec["dataset"]["options"], spec["dataset"]["version"]),
+            method=Setting(spec["method"]["name"], spec["method"]["params"], spec["method"]["version"]),
+            seed=spec["seed"],
+            budget=Budget(**spec["budget"]),
+            metrics=tuple(Setting(m["name"], m["options"], m["version"]) for m in spec["metrics"]),
+            splits=tuple(spec["splits"]),
+            sweep=record["sweep"],
+            scale=record["scale"],
+            published=record["published"],
+            resources=Resources(**record["resources"]),
+            timeout=record["timeout"],
+            about=record["about"],
+        )
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys sorted, no spaces, ASCII, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

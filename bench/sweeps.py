@@ -1,0 +1,522 @@
+"""sweeps.toml -> sweeps -> trials, and everything that can be said against a sweeps.toml before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from bench.environment import numpy_generator
+from bench.identity import Budget, Resources, Setting, Trial
+from bench.metrics.base import ARRAYS, CONTEXT, Metric, all_metrics
+from bench.options import Option, defaults, describe_type, fits, nearest, normalize, options_of
+from bench.registry import KINDS, UnknownName, find_dataset, find_method, kind_of
+from datasets.base import SPLITS, Dataset, ImageDataset, PairDataset
+
+SCALES = ("quick", "paper")
+
+# What a sweep may state, with the type it must have. Whatever stands here may also stand under a scale.
+KEYS: dict[str, Any] = {
+    "kind": str,
+    "title": str,
+    "optional": bool,
+    "published": str,
+    "datasets": dict,
+    "methods": dict,
+    "shared": dict,
+    "metrics": list | dict,
+    "seeds": int | list,
+    "steps": int,
+    "epochs": float,
+    "batch_size": int,
+    "splits": list,
+    "resources": dict,
+    "timeout": float,
+}
+REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
+DISTRIBUTIONS = {
+    "uniform": lambda rng, low, high: float(rng.uniform(low, high)),
+    "log-uniform": lambda rng, low, high: float(math.exp(rng.uniform(math.log(low), math.log(high)))),
+    "integer": lambda rng, low, high: int(rng.integers(low, high, endpoint=True)),
+}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong with a sweeps.toml."""
+
+    sweep: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"sweep {self.sweep}, {self.key}" if self.sweep else self.key
+        return f"{where}: {self.message}"
+
+
+class SweepsError(Exception):
+    """A sweeps.toml that cannot be run, with every mistake in it."""
+
+    def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
+        self.path, self.mistakes = path, list(mistakes)
+        count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+        super().__init__("\n".join([f"{path}: {count}, nothing was run", *(f"  {mistake}" for mistake in mistakes)]))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A named comparison at one scale: every dataset × method × seed."""
+
+    name: str
+    scale: str
+    kind: str
+    title: str
+    optional: bool
+    published: str | None
+    datasets: tuple[Setting, ...]
+    methods: tuple[Setting, ...]
+    metrics: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    budget: Budget
+    splits: tuple[str, ...]
+    resources: Resources
+    timeout: float | None
+
+    def trials(self, seeds: Sequence[int] | None = None) -> list[Trial]:
+        """The sweep's trials, in the order of the file; `seeds` replaces the sweep's own."""
+        return [
+            Trial(
+                kind=self.kind,
+                dataset=dataset,
+                method=method,
+                seed=seed,
+                # An untrained method costs and gives the same under any budget.
+                budget=self.budget if find_method(method.name).trains else Budget(0, None, self.budget.batch_size),
+                metrics=self.metrics,
+                splits=self.splits,
+                sweep=self.name,
+                scale=self.scale,
+                published=self.published,
+                resources=self.resources,
+                timeout=self.timeout,
+                about=_about(dataset, method, self.metrics),
+            )
+            for dataset, method, seed in itertools.product(
+                self.datasets, self.methods, self.seeds if seeds is None else seeds
+            )
+        ]
+
+
+def load_sweeps(path: Path, scale: str) -> list[Sweep]:
+    """The sweeps of a file at a scale.
+
+    Raises SweepsError with all the mistakes of the file, at either scale: one found only when the other scale is run,
+    after a week, would be found too late.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SweepsError(path, [Mistake("", "file", f"cannot be read: {error.strerror or error}")]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SweepsError(path, [Mistake("", "file", f"is not TOML: {error}")]) from error
+
+    mistakes: list[Mistake] = []
+    for key in document.keys() - {"sweep"}:
+        mistakes.append(Mistake("", key, f"unknown key: {nearest(key, ['sweep'])}; sweeps are named [sweep.NAME]"))
+    tables = document.get("sweep", {})
+    if not isinstance(tables, dict) or not tables:
+        mistakes.append(Mistake("", "sweep", "the file names no sweep; begin one with [sweep.NAME]"))
+        tables = {}
+    sweeps: dict[str, list[Sweep]] = {name: [] for name in SCALES}
+    for name, table in tables.items():
+        found: list[Mistake] = []
+        for at in SCALES:
+            reader = _Reader(name, at, table)
+            sweep = reader.read()
+            found += [mistake for mistake in reader.mistakes if mistake not in found]
+            if sweep is not None:
+                sweeps[at].append(sweep)
+        mistakes += found
+    if mistakes:
+        raise SweepsError(path, mistakes)
+    return sweeps[scale]
+
+
+@dataclass
+class _Reader:
+    """Reads one sweep at one scale, noting mistakes as it goes."""
+
+    name: str
+    scale: str
+    raw: Any
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def wrong(self, key: str, message: str) -> None:
+        mistake = Mistake(self.name, key, message)
+        if mistake not in self.mistakes:
+            self.mistakes.append(mistake)
+
+    def read(self) -> Sweep | None:
+        """The sweep, or None where there are mistakes."""
+        if not isinstance(self.raw, dict):
+            self.wrong("sweep", "must be a table, [sweep.NAME]")
+            return None
+        table = self._merged()
+        kind = table.get("kind")
+        if "kind" in table and kind not in KINDS:
+            self.wrong("kind", f'no kind "{kind}": {nearest(str(kind), KINDS)}')
+            return None
+        if kind is None:
+            self.wrong("kind", f"missing; it is one of {', '.join(KINDS)}")
+            return None
+        for key in REQUIRED:
+            if key not in table:
+                self.wrong(key, "missing")
+        datasets, instances = self._datasets(table.get("datasets", {}), kind)
+        methods = self._methods(table.get("methods", {}), table.get("shared", {}), kind)
+        metrics = self._metrics(table.get("metrics", []), kind, instances)
+        seeds = self._seeds(table.get("seeds", 1))
+        budget = self._budget(table, kind)
+        resources = self._resources(table.get("resources", {}))
+        splits = self._splits(table.get("splits", ["test"]))
+        timeout = table.get("timeout")
+        if timeout is not None and timeout <= 0:
+            self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
+        if self.mistakes or budget is None or resources is None:
+            return None
+        return Sweep(
+            name=self.name,
+            scale=self.scale,
+            kind=kind,
+            title=table.get("title", self.name),
+            optional=table.get("optional", False),
+            published=table.get("published"),
+            datasets=tuple(datasets),
+            methods=tuple(methods),
+            metrics=tuple(metrics),
+            seeds=seeds,
+            budget=budget,
+            splits=splits,
+            resources=resources,
+            timeout=None if timeout is None else float(timeout),
+        )
+
+    def _merged(self) -> dict[str, Any]:
+        """The sweep's own keys with those of the scale over them; tables merge, everything else is replaced."""
+        base = {key: value for key, value in self.raw.items() if key not in SCALES}
+        over = self.raw.get(self.scale, {})
+        if not isinstance(over, dict):
+            self.wrong(self.scale, "must be a table")
+            over = {}
+        tables = {"": base, **{f"{at}.": self.raw[at] for at in SCALES if isinstance(self.raw.get(at), dict)}}
+        for prefix, table in tables.items():
+            for key, value in table.items():
+                if key not in KEYS:
+                    self.wrong(prefix + key, f"unknown key: {nearest(key, [*KEYS, *SCALES])}")
+                elif not fits(value, KEYS[key]):
+                    self.wrong(prefix + key, f"must be {_type_words(KEYS[key])}, not {_shown(value)}")
+        base, over = _sound(base), _sound(over)
+        for budget, other in (("steps", "epochs"), ("epochs", "steps")):
+            if budget in over and other not in over:
+                base.pop(other, None)  # a scale that counts in the other unit replaces the budget, not adds one
+        return _merge(base, over)
+
+    def _datasets(self, table: Mapping[str, Any], kind: str) -> tuple[list[Setting], list[Dataset]]:
+        settings, instances = [], []
+        for name, given in table.items():
+            key = f"datasets.{name}"
+            try:
+                cls = find_dataset(name)
+            except UnknownName as error:
+                self.wrong(key, str(error))
+                continue
+            if kind_of(cls) != kind:
+                self.wrong(key, f"is a dataset for {kind_of(cls)}, and this sweep is of kind {kind}")
+                continue
+            for options in self._grid(key, given, options_of(cls), what="dataset option"):
+                try:
+                    instances.append(cls(**options))
+                except (ValueError, TypeError) as error:
+                    self.wrong(key, str(error))
+                    continue
+                settings.append(Setting(name, options, cls.version))
+        if not table:
+            self.wrong("datasets", "names no dataset")
+        return settings, instances
+
+    def _methods(self, table: Mapping[str, Any], shared: Mapping[str, Any], kind: str) -> list[Setting]:
+        settings = []
+        for name, given in table.items():
+            key = f"methods.{name}"
+            try:
+                cls = find_method(name)
+            except UnknownName as error:
+                self.wrong(key, str(error))
+                continue
+            if kind_of(cls) != kind:
+                self.wrong(key, f"is a method for {kind_of(cls)}, and this sweep is of kind {kind}")
+                continue
+            schema = options_of(cls)
+            for option in shared.keys() - schema.keys():
+                self.wrong(f"shared.{option}", f"{name} has no such hyperparameter: {nearest(option, schema)}")
+            common = {option: value for option, value in shared.items() if option in schema}
+            # One table, or a list of tables where not every combination of a grid is wanted.
+            for alternative in given if isinstance(given, list) and given else [given]:
+                if not isinstance(alternative, dict):
+                    self.wrong(key, f"must be a table of hyperparameters, not {_shown(alternative)}")
+                    continue
+                for params in self._grid(key, {**common, **alternative}, schema, what="hyperparameter"):
+                    settings.append(Setting(name, params, cls.version))
+            if any(settings.count(setting) > 1 for setting in settings):
+                self.wrong(key, "two of its settings are the same")
+        if not table:
+            self.wrong("methods", "names no method")
+        return settings
+
+    def _metrics(self, given: Any, kind: str, datasets: Iterable[Dataset]) -> list[Setting]:
+        table = dict.fromkeys(given, {}) if isinstance(given, list) and all(isinstance(n, str) for n in given) else given
+        if not isinstance(table, dict):
+            self.wrong("metrics", 'must be a list of names, or a table: metrics.dci = { num_train = 1000 }')
+            return []
+        settings = []
+        for name, options in table.items():
+            key = f"metrics.{name}"
+            metric = all_metrics().get(name)
+            if metric is None:
+                self.wrong(key, f'no metric "{name}": {nearest(name, all_metrics())}')
+                continue
+            foreign = set(metric.needs) - set(ARRAYS[kind]) - set(CONTEXT)
+            if foreign:
+                self.wrong(key, f"measures {' and '.join(sorted(foreign))}, which no {kind} method gives")
+                continue
+            for dataset in datasets:
+                lacking = _lacking(metric, dataset)
+                if lacking:
+                    self.wrong(key, f"needs {lacking}, which the dataset {dataset.name} has not")
+            filled = self._grid(key, options, dict(metric.options), what="metric option")
+            if len(filled) > 1:
+                self.wrong(key, "a metric takes one value an option, not a grid")
+            settings += [Setting(name, options, metric.version) for options in filled[:1]]
+        if not table:
+            self.wrong("metrics", "names no metric")
+        return sorted(settings, key=lambda setting: setting.name)
+
+    def _grid(self, key: str, given: Any, schema: Mapping[str, Option], *, what: str) -> list[dict[str, Any]]:
+        """Every combination a table of options stands for, defaults filled in.
+
+        A value is itself, a list is a grid, and { distribution, low, high, draws } is a number of random draws;
+        several distributions of one table are drawn together, the i-th of each with the i-th of the others.
+        """
+        if not isinstance(given, dict):
+            self.wrong(key, f"must be a table of options, not {_shown(given)}")
+            return []
+        axes: dict[str, list[Any]] = {}
+        drawn: dict[str, list[Any]] = {}
+        for name, value in given.items():
+            at = f"{key}.{name}"
+            if name not in schema:
+                self.wrong(at, f"no such {what}: {nearest(name, schema)}")
+                continue
+            annotation = schema[name].type
+            if isinstance(value, dict):
+                drawn[name] = self._draws(at, value, annotation)
+                continue
+            values = value if isinstance(value, list) and not fits(value, annotation) else [value]
+            if not values:
+                self.wrong(at, "the grid is empty")
+            for item in values:
+                if not fits(item, annotation):
+                    self.wrong(at, f"must be {describe_type(annotation)}, not {_shown(item)}")
+            values = [normalize(item, annotation) for item in values if fits(item, annotation)]
+            if len(set(values)) < len(values):
+                self.wrong(at, "the grid names a value twice")
+            axes[name] = values
+        lengths = {len(values) for values in drawn.values() if values}
+        if len(lengths) > 1:
+            self.wrong(key, "distributions of one table are drawn together, so all need the same number of draws")
+            return []
+        joint = [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=False)] or [{}]
+        product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        return [{**defaults(schema), **fixed, **random} for fixed, random in itertools.product(product, joint)]
+
+    def _draws(self, key: str, given: Mapping[str, Any], annotation: Any) -> list[Any]:
+        expected = {"distribution", "low", "high", "draws"}
+        for name in given.keys() - expected:
+            self.wrong(f"{key}.{name}", f"unknown key: {nearest(name, expected)}")
+        for name in expected - given.keys():
+            self.wrong(key, f"a distribution needs {name}")
+        if given.keys() != expected:
+            return []
+        name, low, high, draws = given["distribution"], given["low"], given["high"], given["draws"]
+        if name not in DISTRIBUTIONS:
+            self.wrong(f"{key}.distribution", f'no distribution "{name}": {nearest(str(name), DISTRIBUTIONS)}')
+            return []
+        if not (fits(low, float) and fits(high, float) and low < high and (name != "log-uniform" or low > 0)):
+            self.wrong(key, f"low and high must be numbers, low below high{', both above 0' if 'log' in name else ''}")
+            return []
+        if not fits(draws, int) or draws < 1:
+            self.wrong(f"{key}.draws", f"must be a whole number of at least 1, not {_shown(draws)}")
+            return []
+        values = []
+        for index in range(draws):
+            # A stream for each draw: more draws, other methods or other hyperparameters change none of them.
+            rng = numpy_generator("draw", key=key, distribution=name, index=index)
+            values.append(DISTRIBUTIONS[name](rng, low, high))
+        if not all(fits(value, annotation) for value in values):
+            self.wrong(key, f"must be {describe_type(annotation)}; the distribution {name} gives others")
+            return []
+        return values
+
+    def _seeds(self, given: Any) -> tuple[int, ...]:
+        if isinstance(given, int):
+            if given < 1:
+                self.wrong("seeds", f"must be a number of at least 1, or a list of seeds, not {given}")
+            return tuple(range(given))
+        if not given or not all(fits(seed, int) and seed >= 0 for seed in given) or len(set(given)) < len(given):
+            self.wrong("seeds", f"must be a number, or a list of different whole numbers from 0, not {_shown(given)}")
+            return ()
+        return tuple(given)
+
+    def _budget(self, table: Mapping[str, Any], kind: str) -> Budget | None:
+        steps, epochs, batch_size = table.get("steps"), table.get("epochs"), table.get("batch_size")
+        if (steps is None) == (epochs is None):
+            self.wrong(f"{self.scale}.steps", "state the budget as one of steps and epochs")
+            return None
+        if epochs is not None and kind == "transport":
+            self.wrong(f"{self.scale}.epochs", "samplers have no epochs; state steps")
+            return None
+        for key, value in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
+            if value is not None and value <= 0:
+                self.wrong(key, f"must be above 0, not {value}")
+        return None if batch_size is None else Budget(steps, None if epochs is None else float(epochs), batch_size)
+
+    def _resources(self, given: Mapping[str, Any]) -> Resources | None:
+        schema = {"cpus": Option("cpus", int, 1), "gpus": Option("gpus", float, 0.0)}
+        filled = self._grid("resources", given, schema, what="resource")
+        if len(filled) != 1:
+            return None
+        cpus, gpus = filled[0]["cpus"], filled[0]["gpus"]
+        if cpus < 1:
+            self.wrong("resources.cpus", f"must be at least 1, not {cpus}")
+        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            self.wrong("resources.gpus", f"must be 0, a fraction of one GPU, or a whole number of them, not {gpus:g}")
+        return Resources(cpus, gpus)
+
+    def _splits(self, given: Sequence[Any]) -> tuple[str, ...]:
+        for name in given:
+            if name not in SPLITS:
+                self.wrong("splits", f'no split "{name}": {nearest(str(name), SPLITS)}')
+        if not given or len(set(given)) < len(given):
+            self.wrong("splits", "must name one or more different splits")
+        return tuple(given)
+
+
+def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, seeds: int | None) -> list[Trial]:
+    """The trials to run, in the order of the file.
+
+    only: patterns SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET with * and ?, or the beginning of a trial id (8 digits
+    at least). Optional sweeps take part when a pattern names them, or with `everything`.
+
+    Raises UnknownName for a pattern that matches nothing, with near matches.
+    """
+    trials = [t for sweep in sweeps for t in sweep.trials(None if seeds is None else range(seeds))]
+    optional = {sweep.name for sweep in sweeps if sweep.optional}
+    chosen: dict[str, Trial] = {}
+    for pattern in only:
+        matched = [t for t in trials if _matches(pattern, t) and (everything or t.sweep not in optional or _names(pattern, t))]
+        if not matched:
+            near = {"/".join((t.sweep, t.method.name, t.dataset.name)[: pattern.count("/") + 1]) for t in trials}
+            raise UnknownName(f'--only "{pattern}" matches no trial: {nearest(pattern, near)}')
+        chosen |= {t.sweep + t.id: t for t in matched}
+    if not only:
+        chosen = {t.sweep + t.id: t for t in trials if everything or t.sweep not in optional}
+    return [t for t in trials if t.sweep + t.id in chosen]
+
+
+def _matches(pattern: str, trial: Trial) -> bool:
+    if len(pattern) >= 8 and trial.id.startswith(pattern):
+        return True
+    parts = pattern.split("/", 2)
+    names = (trial.sweep, trial.method.name, trial.dataset.name)
+    return all(fnmatchcase(name, part) for name, part in zip(names, parts, strict=False))
+
+
+def _names(pattern: str, trial: Trial) -> bool:
+    """Whether a pattern that matches a trial names its sweep, rather than any sweep."""
+    return pattern.split("/")[0].strip("*") != ""
+
+
+def _lacking(metric: Metric, dataset: Dataset) -> str | None:
+    """What of a metric's needs a dataset cannot give, in words."""
+    if isinstance(dataset, ImageDataset):
+        if "labels" in metric.needs and dataset.num_classes == 0:
+            return "class labels"
+        if "factors" in metric.needs and not dataset.factors:
+            return "ground-truth factors"
+    if isinstance(dataset, PairDataset) and not dataset.has_true_map and {"true_pushed", "true_pulled"} & {*metric.needs}:
+        return "the true map"
+    return None
+
+
+def _about(dataset: Setting, method: Setting, metrics: Iterable[Setting]) -> dict[str, Any]:
+    dataset_class, method_class = find_dataset(dataset.name), find_method(method.name)
+    outputs = {}
+    for setting in metrics:
+        metric = all_metrics()[setting.name]
+        for name, output in metric.outputs.items():
+            outputs[name] = {
+                "metric": setting.name,
+                "table": metric.table,
+                "direction": output.direction,
+                "unit": output.unit,
+                "meaning": output.meaning,
+                "source": metric.source,
+            }
+    return {
+        "method": {
+            "family": method_class.family,
+            "paper": method_class.paper,
+            "summary": method_class.summary,
+            "changed": _changed(method, options_of(method_class)),
+        },
+        "dataset": {
+            "summary": dataset_class.summary,
+            "license": dataset_class.license,
+            "citation": dataset_class.citation,
+            "changed": _changed(dataset, options_of(dataset_class)),
+        },
+        "metrics": outputs,
+    }
+
+
+def _changed(setting: Setting, schema: Mapping[str, Option]) -> dict[str, Any]:
+    return {name: value for name, value in setting.options.items() if value != schema[name].default}
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        # A distribution is a value that happens to be written as a table: it is replaced whole.
+        merged[key] = _merge(merged[key], value) if both and "distribution" not in value else value
+    return merged
+
+
+def _sound(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that exist with values of their type; the others were noted as mistakes."""
+    return {key: value for key, value in table.items() if key in KEYS and fits(value, KEYS[key])}
+
+
+def _type_words(annotation: Any) -> str:
+    words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
+    words |= {list: "a list", list | dict: "a list or a table", int | list: "a whole number or a list"}
+    return words[annotation]
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,116 @@
+"""The training loop: batches, budget, curves, divergence and the time limit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.environment import generator
+from datasets.base import PairDataset
+from methods.base import Losses, Method, Sampler
+
+CURVE_POINTS = 200
+"""About as many points as a stage's curve has: enough to draw, few enough to keep."""
+
+Report = Callable[[str, int, int | None, float], None]
+"""`report(stage, step, planned steps or None, loss)`: progress for displays."""
+
+
+class Diverged(Exception):
+    """A loss became infinite or not a number."""
+
+
+class TimedOut(Exception):
+    """The trial's time limit passed."""
+
+
+@dataclass
+class Watch:
+    """Follows the losses of a trial: keeps its curves, tells displays, stops what diverges or takes too long.
+
+    timeout: seconds the trial may train, or None.
+    """
+
+    report: Report
+    timeout: float | None = None
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def record(self, stage: str, step: int, planned: int | None, losses: Losses) -> None:
+        """Takes one update's losses. Raises Diverged or TimedOut."""
+        seconds = time.perf_counter() - self.started
+        values = {name: float(value) for name, value in losses.items()}
+        self.curves += [
+            {"stage": stage, "step": step, "seconds": seconds, "name": name, "value": value}
+            for name, value in values.items()
+        ]
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise Diverged(f"{bad[0]} is {values[bad[0]]} at step {step} of {stage}")
+        if self.timeout is not None and seconds > self.timeout:
+            raise TimedOut(f"stopped at step {step} of {stage}, after the time limit of {self.timeout:g} s")
+        self.report(stage, step, planned, next(iter(values.values()), math.nan))
+
+
+class ImageBatches:
+    """Endless batches of training images, float32 [B, C, H, W] in [0, 1] on the device.
+
+    The order is a stream of random permutations of the set, a function of the generator alone. On a GPU the whole
+    set lies on the device as uint8; elsewhere batches are gathered from the memory map.
+    """
+
+    def __init__(self, images: np.ndarray, batch_size: int, order: torch.Generator, device: torch.device) -> None:
+        self.batch_size = batch_size
+        self.order = order
+        self.device = device
+        self.resident = torch.from_numpy(np.array(images)).to(device) if device.type == "cuda" else None
+        self.images = images
+        self.waiting = torch.empty(0, dtype=torch.int64)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    def __next__(self) -> Tensor:
+        while len(self.waiting) < self.batch_size:
+            self.waiting = torch.cat([self.waiting, torch.randperm(len(self.images), generator=self.order)])
+        index, self.waiting = self.waiting[: self.batch_size], self.waiting[self.batch_size :]
+        if self.resident is not None:
+            batch = self.resident[index.to(self.device)]
+        else:
+            batch = torch.from_numpy(self.images[index.numpy()])
+        return batch.float() / 255
+
+
+def samplers(dataset: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:
+    """Source and target samplers, each on a stream of its own derived from `axes`."""
+    source_stream, target_stream = generator("source", **axes), generator("target", **axes)
+    return (
+        lambda count: dataset.source(count, source_stream).to(device),
+        lambda count: dataset.target(count, target_stream).to(device),
+    )
+
+
+def run_stage(watch: Watch, stage: str, losses: Iterator[Losses] | None) -> None:
+    """Runs a `prepare` or `finish` to its end; None means that it had nothing to yield."""
+    recorded = 0.0
+    for step, values in enumerate(losses or (), start=1):
+        # The length is not known beforehand: points thin out as the stage grows longer.
+        if step >= recorded:
+            watch.record(stage, step, None, values)
+            recorded = max(step + 1, step * (1 + 5 / CURVE_POINTS))
+
+
+def run_steps(watch: Watch, method: Method, steps: int, next_batch: Callable[[], tuple[Tensor, ...]]) -> None:
+    """Runs `steps` updates of `train_step`, each on a fresh batch."""
+    every = max(1, steps // CURVE_POINTS)
+    for step in range(1, steps + 1):
+        losses = method.train_step(*next_batch())
+        if step % every == 0 or step in (1, steps):
+            watch.record("train", step, steps, losses)

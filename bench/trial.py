@@ -1,0 +1,269 @@
+"""One trial from start to finish: data, method, training, metrics, rows. However it ends, it leaves its rows."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.artifacts import save_image_grids, save_points, save_weights
+from bench.environment import (
+    generator,
+    numpy_generator,
+    peak_memory,
+    provenance,
+    reproducible,
+    reset_peak_memory,
+    seed_torch,
+)
+from bench.evidence import Evidence, ImageEvidence, PairEvidence
+from bench.identity import Setting, Trial, canonical_json
+from bench.metrics.base import CONTEXT, Metric, Unmeasurable, all_metrics
+from bench.options import normalize, options_of
+from bench.registry import find_dataset, find_method
+from bench.store import SCHEMA_VERSION, Store
+from bench.training import Diverged, ImageBatches, Report, TimedOut, Watch, run_stage, run_steps, samplers
+from bench.torchvision_compat import import_torchvision
+from datasets.base import ImageDataset, ImageSplit, PairDataset
+from datasets.cache import load_splits
+from methods.base import Autoencoder, Method, TransportMap
+
+
+@dataclass
+class Outcome:
+    """What came of a trial: its status, and the error where there was one."""
+
+    status: str
+    error_type: str | None = None
+    error: str | None = None
+
+
+def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Outcome:
+    """Runs a trial and writes its rows, curves and artifacts.
+
+    Catches what the trial raises: its row says what happened. KeyboardInterrupt writes a row and goes on up.
+    Raises StoreError where the rows themselves cannot be written.
+    """
+    run = _Run(trial, store, data_root, report)
+    with reproducible(trial.resources.cpus):
+        try:
+            run.measure()
+            outcome = Outcome("ok")
+        except Diverged as error:
+            outcome = Outcome("diverged", "Diverged", str(error))
+        except TimedOut as error:
+            outcome = Outcome("timeout", "TimedOut", str(error))
+        except KeyboardInterrupt:
+            run.write(Outcome("interrupted", "KeyboardInterrupt", "interrupted while it ran"))
+            raise
+        except Exception as error:
+            outcome = Outcome("failed", type(error).__name__, _describe(error))
+        run.write(outcome)
+    return outcome
+
+
+def missing_row(trial: Trial, store: Store, outcome: Outcome) -> None:
+    """Writes the row of a trial that could not write its own."""
+    store.write_rows([{**_identity_columns(trial), **_outcome_columns(outcome)}], trial.to_record())
+
+
+class _Run:
+    """A trial under way, and what is known of it so far."""
+
+    def __init__(self, trial: Trial, store: Store, data_root: Path, report: Report) -> None:
+        self.trial = trial
+        self.store = store
+        self.data_root = data_root
+        self.device = torch.device("cuda" if trial.resources.gpus else "cpu")
+        self.started_at = datetime.now(UTC)
+        self.watch = Watch(report, trial.timeout)
+        self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
+        self.metric_rows: list[dict[str, Any]] = []
+        # What derives the random streams that all methods share.
+        self.axes = {"seed": trial.seed, "dataset": [trial.dataset.name, dict(trial.dataset.options)]}
+
+    def measure(self) -> None:
+        """Trains and evaluates; leaves metric rows and cost behind."""
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("the sweep asks for a GPU and torch sees none; set resources.gpus = 0 to use the CPU")
+        import_torchvision()
+        reset_peak_memory(self.device)
+        dataset_class = find_dataset(self.trial.dataset.name)
+        options = _typed(self.trial.dataset.options, dataset_class)
+        dataset = dataset_class(**options)
+        if isinstance(dataset, ImageDataset):
+            self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
+        else:
+            assert isinstance(dataset, PairDataset)
+            self._measure_map(dataset)
+
+    def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> None:
+        method = self._build(dataset.image_shape)
+        assert isinstance(method, Autoencoder)
+        images, budget = splits["train"].images, self.trial.budget
+        method.steps_per_epoch = -(-len(images) // budget.batch_size)
+        method.planned_steps = (
+            budget.steps if budget.steps is not None else round((budget.epochs or 0) * method.steps_per_epoch)
+        )
+        batches = {
+            stage: ImageBatches(images, budget.batch_size, generator(f"{stage}-batches", **self.axes), self.device)
+            for stage in ("prepare", "train", "finish")
+        }
+        self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],))
+        for split in self.trial.splits:
+            axes = {**self.axes, "split": split}
+            self._evaluate(split, ImageEvidence(method, splits[split], self.device, axes), axes)
+        pictures = ImageEvidence(method, splits[self.trial.splits[0]], self.device, {**self.axes, "split": "pictures"})
+        with self.store.replacing_artifacts(self.trial.id) as folder:
+            save_weights(method, folder)
+            save_image_grids(pictures, folder)
+
+    def _measure_map(self, dataset: PairDataset) -> None:
+        method = self._build(dataset.dim)
+        assert isinstance(method, TransportMap)
+        budget = self.trial.budget
+        method.planned_steps = budget.steps or 0
+        pairs = {
+            stage: samplers(dataset, self.device, stage=stage, **self.axes) for stage in ("prepare", "train", "finish")
+        }
+        source, target = pairs["train"]
+        self._train(
+            method,
+            pairs["prepare"],
+            lambda: (source(budget.batch_size), target(budget.batch_size)),
+            pairs["finish"],
+        )
+        for split in self.trial.splits:
+            axes = {**self.axes, "split": split}
+            self._evaluate(split, PairEvidence(method, dataset, self.device, axes), axes)
+        pictures = PairEvidence(method, dataset, self.device, {**self.axes, "split": "pictures"})
+        with self.store.replacing_artifacts(self.trial.id) as folder:
+            save_weights(method, folder)
+            save_points(pictures, folder)
+
+    def _build(self, shape: Any) -> Method:
+        method_class = find_method(self.trial.method.name)
+        params = _typed(self.trial.method.options, method_class)
+        # Not a function of the method: those that share a network start from the same weights.
+        seed_torch("initialization", **self.axes)
+        method = method_class(shape, **params).to(self.device)
+        self.cost["parameters"] = sum(p.numel() for p in method.parameters())
+        return method
+
+    def _train(self, method: Any, prepare: tuple[Any, ...], next_batch: Any, finish: tuple[Any, ...]) -> None:
+        steps = method.planned_steps if method.trains else 0
+        start = time.perf_counter()
+        method.train()
+        try:
+            seed_torch("preparation", **self.axes)
+            run_stage(self.watch, "prepare", method.prepare(*prepare))
+            seed_torch("training", **self.axes)
+            run_steps(self.watch, method, steps, next_batch)
+            seed_torch("finishing", **self.axes)
+            run_stage(self.watch, "finish", method.finish(*finish))
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            trained = [point["step"] for point in self.watch.curves if point["stage"] == "train"]
+            self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - start}
+        method.eval()
+
+    def _evaluate(self, split: str, evidence: Evidence, axes: Mapping[str, Any]) -> None:
+        start = time.perf_counter()
+        for setting in self.trial.metrics:
+            metric = all_metrics()[setting.name]
+            self.metric_rows += self._measure_metric(metric, setting, split, evidence, axes)
+        self.cost["eval_seconds"] = self.cost.get("eval_seconds", 0.0) + time.perf_counter() - start
+
+    def _measure_metric(
+        self, metric: Metric, setting: Setting, split: str, evidence: Evidence, axes: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """A metric's rows: one an output, with its value or the reason why there is none."""
+        options = {name: normalize(value, metric.options[name].type) for name, value in setting.options.items()}
+        context = {
+            "rng": numpy_generator("metric", metric=metric.name, **axes),
+            "device": self.device,
+            "cache": self.data_root / "statistics",
+        }
+        values: dict[str, float] = {}
+        count, reason = None, None
+        try:
+            arrays = {n: evidence.get(n, options.get("num_samples")) for n in metric.needs if n not in CONTEXT}
+            count = next((len(array) for array in arrays.values() if hasattr(array, "__len__")), None)
+            values = metric.compute(**arrays, **{n: context[n] for n in metric.needs if n in CONTEXT}, **options)
+        except Unmeasurable as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"the metric failed: {type(error).__name__}: {error}"
+        rows = []
+        for name, output in metric.outputs.items():
+            value = values.get(name)
+            finite = value is not None and torch.isfinite(torch.tensor(value)).item()
+            rows.append(
+                {
+                    "table": metric.table,
+                    "metric": name,
+                    "split": split,
+                    "value": float(value) if value is not None and finite else None,
+                    "direction": output.direction,
+                    "n_samples": count,
+                    "protocol": canonical_json(metric.protocol_for(options)),
+                    "metric_version": metric.version,
+                    "reason": None if finite else reason or f"the metric gave {value}",
+                }
+            )
+        return rows
+
+    def write(self, outcome: Outcome) -> None:
+        """Writes curves, then rows: a trial with rows has everything else."""
+        if self.watch.curves:
+            self.store.write_curves(self.trial.sweep, self.trial.id, self.watch.curves)
+        shared = {
+            **_identity_columns(self.trial),
+            **_outcome_columns(outcome),
+            **self.cost,
+            "peak_memory_bytes": peak_memory(self.device),
+            "started_at": self.started_at,
+            **provenance(self.device),
+        }
+        metrics = self.metric_rows if outcome.status == "ok" else [{}]
+        self.store.write_rows([{**shared, **metric} for metric in metrics], self.trial.to_record())
+
+
+def _typed(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Options as they went through JSON, back in the types the constructor declares."""
+    schema = options_of(cls)
+    return {name: normalize(value, schema[name].type) for name, value in options.items()}
+
+
+def _identity_columns(trial: Trial) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "trial_id": trial.id,
+        "sweep": trial.sweep,
+        "scale": trial.scale,
+        "kind": trial.kind,
+        "dataset": trial.dataset.name,
+        "dataset_options": canonical_json(dict(trial.dataset.options)),
+        "dataset_version": trial.dataset.version,
+        "method": trial.method.name,
+        "method_version": trial.method.version,
+        "params": canonical_json(dict(trial.method.options)),
+        "seed": trial.seed,
+    }
+
+
+def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
+
+
+def _describe(error: Exception) -> str:
+    """The message, and where in the code it came from: enough to find it, short enough for a table."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{error} ({Path(frame.filename).name}:{frame.lineno}, in {frame.name})"
