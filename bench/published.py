@@ -1,0 +1,250 @@
+"""Published numbers: reading results/published/*.csv, and saying whether one may be compared with ours.
+
+The format is described in results/published/README.md. A row's columns that also exist among our own rows (dataset,
+dataset_options, method, params, metric, split, n_samples, value) mean the same there.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+STATUSES = ("yes-primary", "yes-secondary", "yes-reimpl", "recomputed", "plot-read")
+BOUNDS = ("", "<", ">", "~")
+
+
+class PublishedError(ValueError):
+    """A file of published numbers that cannot be used; the message lists file, line, column and what was expected."""
+
+
+class Comparison(NamedTuple):
+    """Whether a published number may be compared with one of ours; `reason` says why not, and is else empty."""
+
+    comparable: bool
+    reason: str
+
+
+def _anything(text: str) -> str:
+    return text
+
+
+def _required(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a text")
+    return text
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise ValueError("a number or nothing") from None
+
+
+def _count(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise ValueError("a whole number or nothing")
+    return int(text) if text else None
+
+
+def _json_object(text: str) -> str:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ValueError('a JSON object such as {"dim": 8}')
+    return text
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(repr(choice) for choice in choices))
+        return text
+
+    return read
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "paper": _required,
+    "title": _required,
+    "arxiv": _anything,
+    "table": _required,
+    "dataset": _required,
+    "dataset_options": _json_object,
+    "method": _anything,
+    "params": _json_object,
+    "metric": _required,
+    "value": _number,
+    "bound": _one_of(BOUNDS),
+    "uncertainty": _number,
+    "n_samples": _count,
+    "steps": _count,
+    "resolution": _anything,
+    "latent_dim": _count,
+    "split": _anything,
+    "feature_extractor": _anything,
+    "protocol": _anything,
+    "source": _required,
+    "status": _one_of(STATUSES),
+    "note": _anything,
+    "paper_published": _required,
+    "table_published": _required,
+    "dataset_published": _required,
+    "method_published": _required,
+    "metric_published": _required,
+    "value_published": _required,
+    "uncertainty_published": _anything,
+    "n_samples_published": _anything,
+    "resolution_published": _anything,
+    "latent_dim_published": _anything,
+    "split_published": _anything,
+    "feature_extractor_published": _anything,
+}
+DTYPES = {_number: "float64", _count: "Int64"}
+
+
+def load_published(folder: Path | str) -> pd.DataFrame:
+    """Every number under a folder of CSV files, one a row, with the columns of READERS.
+
+    A folder that does not exist holds no numbers. Raises PublishedError with every mistake in the files.
+    """
+    rows: list[dict[str, Any]] = []
+    mistakes: list[str] = []
+    for path in sorted(Path(folder).glob("*.csv")):
+        found, wrong = _read_file(path)
+        rows += found
+        mistakes += wrong
+    if mistakes:
+        raise PublishedError("\n".join(mistakes))
+    frame = pd.DataFrame(rows, columns=list(READERS))
+    return frame.astype({name: DTYPES[reader] for name, reader in READERS.items() if reader in DTYPES})
+
+
+def published_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The rows of a table named "paper/table"; empty where there is none."""
+    paper, _, table = key.partition("/")
+    return published[(published["paper"] == paper) & (published["table"] == table)]
+
+
+def comparison(published: Mapping[str, Any], row: Mapping[str, Any], trial: Mapping[str, Any]) -> Comparison:
+    """Whether a published number and one of our rows were measured alike, as far as the paper states it.
+
+    Args:
+        published: a row of `load_published`.
+        row: one of our rows (columns of the store), ok, with its value.
+        trial: the record of its trial: `scale`, and under `spec` the budget and the method's params.
+    """
+    params = trial["spec"]["method"]["params"]
+    reasons = [
+        _no_number(published),
+        _scale(published, trial),
+        _dataset(published, row),
+        _metric(published, row),
+        _params(published, params),
+        _latent_dim(published, params),
+        _split(published, row),
+        _extractor(published, row),
+        _sample_count(published, row),
+    ]
+    reason = "; ".join(reason for reason in reasons if reason)
+    return Comparison(not reason, reason)
+
+
+def _read_file(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    rows: list[dict[str, Any]] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            mistakes = [f"{path}, line 1: the column {name!r} is missing" for name in READERS if name not in header]
+            mistakes += [f"{path}, line 1: unknown column {name!r}" for name in header if name not in READERS]
+            if mistakes:
+                return [], mistakes
+            for cells in reader:
+                where = f"{path}, line {reader.line_num}"
+                if len(cells) != len(header):
+                    mistakes.append(f"{where}: {len(cells)} cells, expected {len(header)}")
+                    continue
+                row: dict[str, Any] = {}
+                for name, text in zip(header, cells, strict=True):
+                    try:
+                        row[name] = READERS[name](text)
+                    except ValueError as error:
+                        mistakes.append(f"{where}, column {name}: expected {error}, found {text!r}")
+                if row.get("paper", path.stem) != path.stem:
+                    mistakes.append(f"{where}, column paper: expected the name of the file, found {row['paper']!r}")
+                rows.append(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return [], [f"{path}: cannot be read as CSV in UTF-8 ({error})"]
+    return rows, mistakes
+
+
+def _no_number(published: Mapping[str, Any]) -> str:
+    return f"the table prints “{published['value_published']}”, no number" if pd.isna(published["value"]) else ""
+
+
+def _scale(published: Mapping[str, Any], trial: Mapping[str, Any]) -> str:
+    ours, theirs = trial["spec"]["budget"]["steps"], published["steps"]
+    differ = ours is not None and not pd.isna(theirs) and ours != theirs
+    steps = f"{ours:,} of the paper's {theirs:,} steps" if differ else ""
+    if trial["scale"] != "paper":
+        return f"{trial['scale']} scale: " + (steps or "not the paper's settings")
+    return steps
+
+
+def _dataset(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    if published["dataset"] != row["dataset"]:
+        return f"dataset {published['dataset_published']}, ours {row['dataset']}"
+    options = json.loads(row["dataset_options"])
+    wanted = json.loads(published["dataset_options"])
+    return _differences(wanted, options, "the dataset's ")
+
+
+def _metric(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    same = published["metric"] == row["metric"]
+    return "" if same else f"metric “{published['metric_published']}”, ours {row['metric']}"
+
+
+def _params(published: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    return _differences(json.loads(published["params"]), params, "")
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], whose: str) -> str:
+    return "; ".join(
+        f"{whose}{name} {value}, ours {ours.get(name, 'has no such setting')}"
+        for name, value in theirs.items()
+        if ours.get(name) != value
+    )
+
+
+def _latent_dim(published: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    theirs, ours = published["latent_dim"], params.get("latent_dim")
+    differ = not pd.isna(theirs) and ours is not None and ours != theirs
+    return f"latent dimension {theirs}, ours {ours}" if differ else ""
+
+
+def _split(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    if not published["split"]:
+        return "the paper's split is not stated"
+    return "" if published["split"] == row["split"] else f"split {published['split']}, ours {row['split']}"
+
+
+def _extractor(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    theirs, ours = published["feature_extractor"], json.loads(row["protocol"]).get("extractor", "none")
+    if not theirs:
+        return "the paper's feature extractor is not stated"
+    return "" if theirs == ours else f"features {theirs}, ours {ours}"
+
+
+def _sample_count(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    theirs = published["n_samples"]
+    if pd.isna(theirs):
+        return "the paper's number of samples is not stated"
+    return "" if theirs == row["n_samples"] else f"{theirs:,} samples, ours {int(row['n_samples']):,}"
