@@ -31,7 +31,7 @@ def save_weights(method: nn.Module, folder: Path) -> None:
 def save_image_grids(evidence: ImageEvidence, folder: Path) -> None:
     """samples.png (8×8 decoded draws of the prior), reconstructions.png (inputs above outputs) and traversals.png.
 
-    Draws are the first of the evaluation's, so methods that share a prior are seen on the same latent codes.
+    The draws are seeded by the evaluation's stream, so methods that share a prior are seen on the same latent codes.
     """
     _save_grid(evidence.get("samples", SAMPLES), folder / "samples.png")
 

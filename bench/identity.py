@@ -61,6 +61,9 @@ class Trial:
     timeout: float | None = None
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
+    def __hash__(self) -> int:
+        return hash((self.sweep, self.scale, self.id))
+
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The identity as plain JSON: all defaults filled in, with versions; no paths, no time, no resources."""

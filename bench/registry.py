@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 
+from bench.errors import UserError
 from bench.options import nearest
 from datasets.base import Dataset, ImageDataset, PairDataset
 from methods.base import Autoencoder, Method, TransportMap
@@ -16,7 +17,7 @@ from methods.base import Autoencoder, Method, TransportMap
 KINDS = ("autoencoding", "transport")
 
 
-class UnknownName(LookupError):
+class UnknownName(UserError):
     """No method or dataset of that name; the message has the nearest one."""
 
 

@@ -25,6 +25,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.errors import UserError
+
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
 
@@ -91,7 +93,7 @@ CURVE_SCHEMA = pa.schema(
 )
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """Results cannot be written or read; the message says where and what to do."""
 
 
@@ -137,7 +139,7 @@ class Store:
         table = _table(rows, ROW_SCHEMA)
         table = table.replace_schema_metadata({"trial": json.dumps(trial, sort_keys=True)})
         first = rows[0]
-        return self._write_parquet(self.root / "rows" / first["sweep"] / f"{first['trial_id']}.parquet", table)
+        return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
 
     def write_curves(self, sweep: str, trial_id: str, points: list[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
@@ -173,17 +175,21 @@ class Store:
 
     # Reading
 
-    def statuses(self, sweep: str) -> dict[str, str]:
-        """trial_id -> status of the trials of a sweep that have rows; unreadable files count as having none."""
-        found = {}
-        for path in sorted((self.root / "rows" / sweep).glob("[!._]*.parquet")):
-            try:
-                column = pq.read_table(path, columns=["status"], partitioning=None)["status"]
-            except (pa.ArrowException, OSError, KeyError):
-                continue
-            if len(column):
-                found[path.stem] = column[0].as_py()
-        return found
+    def status(self, sweep: str, trial_id: str) -> str | None:
+        """The status of a trial; None where it has no rows, or an unreadable file of them."""
+        try:
+            column = pq.read_table(self._rows_path(sweep, trial_id), columns=["status"], partitioning=None)["status"]
+        except (pa.ArrowException, OSError, KeyError):
+            return None
+        return column[0].as_py() if len(column) else None
+
+    def stamp(self, sweep: str, trial_id: str) -> tuple[int, int] | None:
+        """Changes whenever a trial's rows are written; None without rows. Compares no clocks."""
+        try:
+            found = self._rows_path(sweep, trial_id).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def read(self) -> Results:
         """Everything readable; foreign and corrupt files are named in `problems` and left alone."""
@@ -230,6 +236,9 @@ class Store:
     def artifacts(self, trial_id: str) -> dict[str, Path]:
         """Name -> path of a trial's artifacts."""
         return {path.name: path for path in sorted((self.root / "artifacts" / trial_id).glob("[!.]*"))}
+
+    def _rows_path(self, sweep: str, trial_id: str) -> Path:
+        return self.root / "rows" / sweep / f"{trial_id}.parquet"
 
     def _write_parquet(self, path: Path, table: pa.Table) -> Path:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.environment import numpy_generator
+from bench.errors import UserError
 from bench.identity import Budget, Resources, Setting, Trial
 from bench.metrics.base import ARRAYS, CONTEXT, Metric, all_metrics
 from bench.options import Option, defaults, describe_type, fits, nearest, normalize, options_of
@@ -59,7 +60,7 @@ class Mistake:
         return f"{where}: {self.message}"
 
 
-class SweepsError(Exception):
+class SweepsError(UserError):
     """A sweeps.toml that cannot be run, with every mistake in it."""
 
     def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
@@ -95,8 +96,7 @@ class Sweep:
                 dataset=dataset,
                 method=method,
                 seed=seed,
-                # An untrained method costs and gives the same under any budget.
-                budget=self.budget if find_method(method.name).trains else Budget(0, None, self.budget.batch_size),
+                budget=self.budget,
                 metrics=self.metrics,
                 splits=self.splits,
                 sweep=self.name,

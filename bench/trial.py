@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Outcome:
 def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Outcome:
     """Runs a trial and writes its rows, curves and artifacts.
 
-    Catches what the trial raises: its row says what happened. KeyboardInterrupt writes a row and goes on up.
+    Catches what the trial raises: its row says what happened. An interrupt passes through, and leaves no row.
     Raises StoreError where the rows themselves cannot be written.
     """
     run = _Run(trial, store, data_root, report)
@@ -59,9 +59,6 @@ def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Ou
             outcome = Outcome("diverged", "Diverged", str(error))
         except TimedOut as error:
             outcome = Outcome("timeout", "TimedOut", str(error))
-        except KeyboardInterrupt:
-            run.write(Outcome("interrupted", "KeyboardInterrupt", "interrupted while it ran"))
-            raise
         except Exception as error:
             outcome = Outcome("failed", type(error).__name__, _describe(error))
         run.write(outcome)
@@ -116,13 +113,14 @@ class _Run:
             for stage in ("prepare", "train", "finish")
         }
         self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],))
-        for split in self.trial.splits:
-            axes = {**self.axes, "split": split}
-            self._evaluate(split, ImageEvidence(method, splits[split], self.device, axes), axes)
-        pictures = ImageEvidence(method, splits[self.trial.splits[0]], self.device, {**self.axes, "split": "pictures"})
+        evidence = [
+            ImageEvidence(method, splits[split], self.device, {**self.axes, "split": split})
+            for split in self.trial.splits
+        ]
+        self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
-            save_image_grids(pictures, folder)
+            save_image_grids(evidence[-1], folder)
 
     def _measure_map(self, dataset: PairDataset) -> None:
         method = self._build(dataset.dim)
@@ -139,13 +137,13 @@ class _Run:
             lambda: (source(budget.batch_size), target(budget.batch_size)),
             pairs["finish"],
         )
-        for split in self.trial.splits:
-            axes = {**self.axes, "split": split}
-            self._evaluate(split, PairEvidence(method, dataset, self.device, axes), axes)
-        pictures = PairEvidence(method, dataset, self.device, {**self.axes, "split": "pictures"})
+        evidence = [
+            PairEvidence(method, dataset, self.device, {**self.axes, "split": split}) for split in self.trial.splits
+        ]
+        self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
-            save_points(pictures, folder)
+            save_points(evidence[-1], folder)
 
     def _build(self, shape: Any) -> Method:
         method_class = find_method(self.trial.method.name)
@@ -174,20 +172,18 @@ class _Run:
             self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - start}
         method.eval()
 
-    def _evaluate(self, split: str, evidence: Evidence, axes: Mapping[str, Any]) -> None:
+    def _evaluate(self, splits: Sequence[Evidence]) -> None:
         start = time.perf_counter()
-        for setting in self.trial.metrics:
-            metric = all_metrics()[setting.name]
-            self.metric_rows += self._measure_metric(metric, setting, split, evidence, axes)
-        self.cost["eval_seconds"] = self.cost.get("eval_seconds", 0.0) + time.perf_counter() - start
+        for evidence in splits:
+            for setting in self.trial.metrics:
+                self.metric_rows += self._measure_metric(all_metrics()[setting.name], setting, evidence)
+        self.cost["eval_seconds"] = time.perf_counter() - start
 
-    def _measure_metric(
-        self, metric: Metric, setting: Setting, split: str, evidence: Evidence, axes: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    def _measure_metric(self, metric: Metric, setting: Setting, evidence: Evidence) -> list[dict[str, Any]]:
         """A metric's rows: one an output, with its value or the reason why there is none."""
         options = {name: normalize(value, metric.options[name].type) for name, value in setting.options.items()}
         context = {
-            "rng": numpy_generator("metric", metric=metric.name, **axes),
+            "rng": numpy_generator("metric", metric=metric.name, **evidence.axes),
             "device": self.device,
             "cache": self.data_root / "statistics",
         }
@@ -209,7 +205,7 @@ class _Run:
                 {
                     "table": metric.table,
                     "metric": name,
-                    "split": split,
+                    "split": evidence.axes["split"],
                     "value": float(value) if value is not None and finite else None,
                     "direction": output.direction,
                     "n_samples": count,

@@ -8,8 +8,8 @@ evaluation. Everything the trained method needs lives in parameters and buffers,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -39,6 +39,9 @@ class Method(nn.Module):
     """"AE", "VAE", "WAE", "GW", "OT map" or "reference": methods of a family share a hue in charts."""
     trains: ClassVar[bool] = True
     """False where all the work is done in `prepare`; the training budget then does not apply."""
+
+    check_params: ClassVar[Mapping[str, Any]] = {}
+    """Hyperparameters under which `python -m bench check` takes seconds: narrow networks, short preparations."""
 
     planned_steps: int = 0
     """Number of updates the budget allows; set by the harness before `prepare`, for schedules and two-stage methods."""

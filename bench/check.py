@@ -1,0 +1,306 @@
+"""`python -m bench check METHOD`: the contract of `methods.base`, run on tiny made-up data in seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+from torch import Tensor
+
+from bench.artifacts import save_weights
+from bench.environment import generator, reproducible, seed_torch
+from bench.options import fits, options_of
+from bench.registry import find_method
+from methods.base import Autoencoder, Losses, Method, TransportMap, Unsupported
+
+STEPS = 60
+BATCH = 32
+DIM = 3
+IMAGE_SHAPE = (1, 28, 28)
+OTHER_IMAGE_SHAPES = ((1, 8, 8), (3, 32, 32), (1, 64, 64))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One clause of the contract: whether it holds (None where it does not apply), and what was seen."""
+
+    clause: str
+    passed: bool | None
+    detail: str
+
+
+def check_method(name: str) -> list[Verdict]:
+    """Verdicts on a method. Clauses that need a trained method are missing where it cannot be built or trained.
+
+    Raises UnknownName where there is no such method.
+    """
+    cls = find_method(name)
+    check = _AutoencoderCheck(cls) if issubclass(cls, Autoencoder) else _TransportCheck(cls)
+    with reproducible(threads=1):
+        check.run()
+    return check.verdicts
+
+
+def print_verdicts(verdicts: list[Verdict], console: Console) -> bool:
+    """Prints a table; returns whether nothing failed."""
+    table = Table("", "clause", "seen", box=None, header_style="bold")
+    marks = {True: "[green]pass", False: "[red]FAIL", None: "n/a"}
+    for verdict in verdicts:
+        table.add_row(marks[verdict.passed], verdict.clause, verdict.detail.replace("[", r"\["))
+    console.print(table)
+    return all(verdict.passed is not False for verdict in verdicts)
+
+
+class _Check:
+    """The clauses common to both kinds; subclasses say what data looks like and what a trained method gives."""
+
+    shape: Any
+
+    def __init__(self, cls: type[Method]) -> None:
+        self.cls = cls
+        self.verdicts: list[Verdict] = []
+
+    def run(self) -> None:
+        if not self._clause("says what it is", self._metadata) or not self._clause("hyperparameters", self._signature):
+            return
+        trained: list[Any] = []
+        if not self._clause("trains with finite losses", lambda: self._trains(trained)):
+            return
+        method = trained[0]
+        self._clause("shapes and ranges", lambda: self._shapes(method))
+        self._clause("does not depend on the batch", lambda: self._batches(method))
+        self._clause("training helps", lambda: self._learns(method))
+        self._clause("same seed, same numbers", lambda: self._repeats(method))
+        self._clause("state saved and loaded", lambda: self._restores(method))
+
+    def _clause(self, clause: str, examine: Callable[[], str | None]) -> bool:
+        """Notes what `examine` returns (None: does not apply), or the error it raises; returns whether it held."""
+        try:
+            detail = examine()
+        except Exception as error:
+            self.verdicts.append(Verdict(clause, False, f"{type(error).__name__}: {error}"))
+            return False
+        self.verdicts.append(Verdict(clause, None if detail is None else True, detail or "nothing to train"))
+        return True
+
+    def _metadata(self) -> str:
+        for attribute in ("name", "paper", "summary", "family"):
+            value = getattr(self.cls, attribute, None)
+            _require(isinstance(value, str) and value, f"the class attribute {attribute} is not a text")
+        return f"{self.cls.name}, version {self.cls.version}: {self.cls.summary}"
+
+    def _signature(self) -> str:
+        schema = options_of(self.cls)
+        for option in schema.values():
+            _require(fits(option.default, option.type), f"{option.name}: the default is not of its type")
+        json.dumps({option.name: option.default for option in schema.values()}, allow_nan=False)
+        unknown = self.cls.check_params.keys() - schema.keys()
+        _require(not unknown, f"check_params names {', '.join(unknown)}, which the constructor has not")
+        return ", ".join(schema) or "none"
+
+    def _build(self, seed: int = 0, shape: Any = None) -> Any:
+        seed_torch("check", seed=seed)
+        return self.cls(self.shape if shape is None else shape, **self.cls.check_params)
+
+    def _train(self) -> tuple[Any, list[Losses]]:
+        method = self._build()
+        method.planned_steps = STEPS if method.trains else 0
+        method.steps_per_epoch = 10
+        method.train()
+        losses = list(method.prepare(*self.feed("prepare")) or ())
+        next_batch = self.batches()
+        losses += [method.train_step(*next_batch()) for _ in range(method.planned_steps)]
+        losses += list(method.finish(*self.feed("finish")) or ())
+        method.eval()
+        return method, losses
+
+    def _trains(self, out: list[Any]) -> str | None:
+        method, losses = self._train()
+        out.append(method)
+        for values in losses:
+            _require(len(values) > 0, "train_step returned no loss")
+            for name, value in values.items():
+                _require(math.isfinite(float(value)), f"the loss {name} is {float(value)}")
+        return f"{len(losses)} updates, losses {', '.join(losses[-1])}" if losses else None
+
+    def _batches(self, method: Any) -> str:
+        whole = self.outputs(method, slice(None))
+        parts = [self.outputs(method, part) for part in (slice(0, 5), slice(5, None))]
+        for name in whole:
+            gap = (torch.cat([part[name] for part in parts]) - whole[name]).abs().max().item()
+            _require(gap < 1e-4, f"{name} of a batch differs by {gap:.1e} from that of its parts: is eval mode respected?")
+        return f"{', '.join(whole)} alike whole and in parts"
+
+    def _learns(self, method: Any) -> str | None:
+        if not method.trains:
+            return None
+        before, after = self.misfit(None), self.misfit(method)
+        _require(after < before, f"{self.misfit_name} {before:.4g} before training, {after:.4g} after")
+        return f"{self.misfit_name} {before:.4g} -> {after:.4g}"
+
+    def _repeats(self, method: Any) -> str:
+        _equal(self.outputs(method, slice(None)), self.outputs(self._train()[0], slice(None)))
+        return "bitwise"
+
+    def _restores(self, method: Any) -> str:
+        fresh = self._build(seed=1)
+        with tempfile.TemporaryDirectory() as folder:
+            save_weights(method, Path(folder))
+            saved = Path(folder) / "weights.safetensors"
+            if saved.exists():
+                fresh.load_state_dict(load_file(saved))
+        fresh.eval()
+        _equal(self.outputs(method, slice(None)), self.outputs(fresh, slice(None)))
+        return f"{len(method.state_dict())} tensors, outputs bitwise equal"
+
+    misfit_name: str
+
+    def feed(self, stage: str) -> tuple[Any, ...]:
+        """The arguments of `prepare` and `finish`."""
+        raise NotImplementedError
+
+    def batches(self) -> Callable[[], tuple[Tensor, ...]]:
+        """Makes the function that gives `train_step` its arguments."""
+        raise NotImplementedError
+
+    def outputs(self, method: Any, part: slice) -> dict[str, Tensor]:
+        """What a method makes of part of a fixed batch."""
+        raise NotImplementedError
+
+    def misfit(self, method: Any | None) -> float:
+        """How badly a method fits the data, or does before training (None)."""
+        raise NotImplementedError
+
+    def _shapes(self, method: Any) -> str:
+        raise NotImplementedError
+
+
+class _AutoencoderCheck(_Check):
+    shape = IMAGE_SHAPE
+    misfit_name = "reconstruction MSE"
+
+    def __init__(self, cls: type[Method]) -> None:
+        super().__init__(cls)
+        self.images = _blobs(256, IMAGE_SHAPE)
+        self.batch = self.images[:BATCH]
+
+    def feed(self, stage: str) -> tuple[Any, ...]:
+        order = generator("check", stage=stage)
+
+        def endless() -> Iterator[Tensor]:
+            while True:
+                yield self.images[torch.randint(len(self.images), (BATCH,), generator=order)]
+
+        return (endless(),)
+
+    def batches(self) -> Callable[[], tuple[Tensor, ...]]:
+        (stream,) = self.feed("train")
+        return lambda: (next(stream),)
+
+    def outputs(self, method: Any, part: slice) -> dict[str, Tensor]:
+        with torch.no_grad():
+            seed_torch("check", outputs=True)
+            codes = method.encode(self.batch[part])
+            return {"codes": codes, "reconstructions": method.decode(codes)}
+
+    def misfit(self, method: Any | None) -> float:
+        outputs = self.outputs(self._build().eval() if method is None else method, slice(None))
+        return (outputs["reconstructions"] - self.batch).square().mean().item()
+
+    def _shapes(self, method: Any) -> str:
+        outputs = self.outputs(method, slice(None))
+        _require(outputs["codes"].shape == (BATCH, method.latent_dim), f"codes are {list(outputs['codes'].shape)}")
+        with torch.no_grad():
+            prior = method.sample_prior(7)
+            samples = method.decode(prior)
+        _require(prior.shape == (7, method.latent_dim), f"sample_prior(7) gives {list(prior.shape)}")
+        for name, images in (("reconstructions", outputs["reconstructions"]), ("samples", samples)):
+            _require(images.shape[1:] == IMAGE_SHAPE, f"{name} are {list(images.shape)}")
+            low, high = images.min().item(), images.max().item()
+            _require(0 <= low and high <= 1, f"{name} lie in [{low:.3g}, {high:.3g}], not in [0, 1]")
+        try:
+            components = method.components(self.batch)
+            _require(components.shape == (BATCH,) and components.dtype == torch.int64, "components are not [B] int64")
+        except Unsupported:
+            pass
+        for shape in OTHER_IMAGE_SHAPES:
+            other = self._build(shape=shape).eval()
+            with torch.no_grad():
+                decoded = other.decode(other.encode(_blobs(2, shape)))
+            _require(decoded.shape == (2, *shape), f"images {shape} come back as {list(decoded.shape)}")
+        return f"codes [B, {method.latent_dim}], images in [0, 1], also at 8, 32 and 64 pixels"
+
+
+class _TransportCheck(_Check):
+    shape = DIM
+    misfit_name = "energy distance to the target"
+
+    def __init__(self, cls: type[Method]) -> None:
+        super().__init__(cls)
+        self.source_points, self.target_points = (sampler(BATCH * 8) for sampler in self.feed("evaluation"))
+        self.batch = self.source_points[:BATCH]
+
+    def feed(self, stage: str) -> tuple[Any, ...]:
+        order = generator("check", stage=stage)
+        scale, shift = torch.tensor([2.0, 0.7, 1.3]), torch.tensor([0.5, -0.5, 0.0])
+        return (
+            lambda count: torch.randn(count, DIM, generator=order),
+            lambda count: torch.randn(count, DIM, generator=order) * scale + shift,
+        )
+
+    def batches(self) -> Callable[[], tuple[Tensor, ...]]:
+        source, target = self.feed("train")
+        return lambda: (source(BATCH), target(BATCH))
+
+    def outputs(self, method: Any, part: slice) -> dict[str, Tensor]:
+        with torch.no_grad():
+            found = {"pushed": method.push(self.batch[part])}
+            try:
+                found["pulled"] = method.pull(self.batch[part])
+            except Unsupported:
+                pass
+            return found
+
+    def misfit(self, method: Any | None) -> float:
+        with torch.no_grad():
+            pushed = self.source_points if method is None else method.push(self.source_points)
+        between = torch.cdist(pushed, self.target_points).mean()
+        within = torch.cdist(pushed, pushed).mean() + torch.cdist(self.target_points, self.target_points).mean()
+        return (2 * between - within).item()
+
+    def _shapes(self, method: Any) -> str:
+        for name, points in self.outputs(method, slice(None)).items():
+            _require(points.shape == (BATCH, DIM), f"{name} points are {list(points.shape)}")
+            _require(not points.requires_grad, f"{name} points carry a gradient")
+            _require(bool(torch.isfinite(points).all()), f"{name} points are not finite")
+        return f"{' and '.join(self.outputs(method, slice(None)))}, [B, {DIM}]"
+
+
+def _blobs(count: int, shape: tuple[int, int, int]) -> Tensor:
+    """Images of a bright disc at random places: [count, *shape] in [0, 1]."""
+    channels, height, width = shape
+    centers = torch.rand(count, 2, 1, 1, generator=generator("check", images=list(shape))) * 0.5 + 0.25
+    y = torch.linspace(0, 1, height).view(1, -1, 1)
+    x = torch.linspace(0, 1, width).view(1, 1, -1)
+    images = torch.exp(-((y - centers[:, 0]) ** 2 + (x - centers[:, 1]) ** 2) / 0.02)
+    return images.unsqueeze(1).expand(count, channels, height, width).contiguous()
+
+
+def _require(holds: bool | str, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    for name in first:
+        gap = (first[name] - second[name]).abs().max().item()
+        _require(torch.equal(first[name], second[name]), f"{name} differ by up to {gap:.1e}")

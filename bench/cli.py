@@ -1,0 +1,172 @@
+"""The command line: one short function a verb. Imports stand inside, so that `report` needs no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.errors import UserError
+
+OK, NOT_ALL_OK, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+EPILOG = """\
+exit status:
+  0    every planned trial is ok
+  1    some trial failed, diverged, timed out or was lost; its row says why
+  2    nothing was run: a mistake in sweeps.toml, a filter that matches nothing, a folder that cannot be written
+  130  interrupted; the same command goes on where it stopped
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.verb(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`| head`); leave quietly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+
+
+def run(options: argparse.Namespace) -> int:
+    from bench.driver import run_sweeps
+
+    return run_sweeps(
+        options.sweeps,
+        scale=options.scale,
+        only=options.only,
+        everything=options.all,
+        seeds=options.seeds,
+        executor=options.executor,
+        address=options.address,
+        results=options.results,
+        data=options.data,
+        dry_run=options.dry_run,
+        retry_failed=options.retry_failed,
+        force=options.force,
+    )
+
+
+def report(options: argparse.Namespace) -> int:
+    from bench.report import write_report
+
+    page = write_report(options.results, options.out)
+    print(f"{page} written; open it in a browser: {page.resolve().as_uri()}")
+    return OK
+
+
+def list_(options: argparse.Namespace) -> int:
+    from bench import listing
+
+    listing.show_list(options.what, options.sweeps, Console())
+    return OK
+
+
+def show(options: argparse.Namespace) -> int:
+    from bench import listing
+
+    return listing.show_trial(options.trial, options.results, Console())
+
+
+def check(options: argparse.Namespace) -> int:
+    from bench.check import check_method, print_verdicts
+
+    return OK if print_verdicts(check_method(options.method), Console()) else NOT_ALL_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Compares optimal-transport autoencoders and neural optimal-transport maps.",
+        epilog="Begin with: python -m bench run sweeps.toml && python -m bench report",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, function: object, text: str, **more: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **more
+        )
+        added.set_defaults(verb=function)
+        return added
+
+    def results(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: results)"
+        )
+
+    added = verb("run", run, "Run the trials of a sweeps.toml that have no ok row yet.", epilog=EPILOG)
+    added.add_argument("sweeps", type=Path, help="the file that says what to run, such as sweeps.toml")
+    added.add_argument(
+        "--scale",
+        choices=("quick", "paper"),
+        default="quick",
+        help="quick: minutes on a laptop (default); paper: the papers' own settings",
+    )
+    added.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id; "
+        "may be given several times",
+    )
+    added.add_argument("--all", action="store_true", help="also the sweeps marked optional = true")
+    added.add_argument("--seeds", type=_positive, metavar="N", help="seeds 0 … N-1 in place of each sweep's own")
+    added.add_argument(
+        "--executor",
+        choices=("ray", "inline"),
+        default="ray",
+        help="ray: in parallel, through Ray Tune (default); inline: one after another in this process",
+    )
+    added.add_argument(
+        "--address", help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here)"
+    )
+    results(added)
+    added.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)"
+    )
+    added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")
+    added.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="run failed, diverged and timed-out trials again (lost and interrupted ones always are)",
+    )
+    added.add_argument("--force", action="store_true", help="run trials again that have an ok row; it is replaced")
+
+    added = verb("report", report, "Render leaderboards and plots from the rows; needs no torch.")
+    results(added)
+    added.add_argument(
+        "--out", type=Path, default=Path("reports"), metavar="DIR", help="folder to write (default: reports)"
+    )
+
+    added = verb("list", list_, "List what there is.")
+    added.add_argument("what", choices=("methods", "datasets", "metrics", "sweeps", "published"))
+    added.add_argument(
+        "--sweeps", type=Path, default=Path("sweeps.toml"), metavar="FILE", help="for sweeps (default: sweeps.toml)"
+    )
+
+    added = verb("show", show, "Show a trial: settings, outcome, every number with its protocol, where its files lie.")
+    added.add_argument("trial", help="a trial id, or its beginning")
+    results(added)
+
+    added = verb("check", check, "Run a method through its contract on a tiny dataset, in seconds.")
+    added.add_argument("method", help="a method's name, or package.module:Class")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value

@@ -1,0 +1,148 @@
+"""`python -m bench run`: which trials of a sweeps.toml still have to run, running them, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from bench.execution import execute
+from bench.identity import Trial, canonical_json
+from bench.progress import RunDisplay
+from bench.store import STATUSES, Store
+from bench.sweeps import load_sweeps, select
+from datasets.cache import data_root
+
+OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130
+SETTLED = ("failed", "diverged", "timeout")
+"""Ends that would repeat themselves: such a trial runs again only when asked to."""
+
+
+def run_sweeps(
+    path: Path,
+    *,
+    scale: str = "quick",
+    only: Sequence[str] = (),
+    everything: bool = False,
+    seeds: int | None = None,
+    executor: str = "ray",
+    address: str | None = None,
+    results: Path = Path("results"),
+    data: Path | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    force: bool = False,
+    console: Console | None = None,
+) -> int:
+    """Runs what the arguments of `python -m bench run` say; returns its exit status.
+
+    Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
+    """
+    console = console or Console()
+    trials = select(load_sweeps(path, scale), only=only, everything=everything, seeds=seeds)
+    store = Store(results)
+    statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
+    waiting = [trial for trial in trials if _is_waiting(statuses[trial], retry_failed=retry_failed, force=force)]
+    if dry_run:
+        _show_plan(console, trials, statuses, waiting, store)
+        return OK
+
+    store.check_writable()
+    for sweep, of_sweep in _by_sweep(trials).items():
+        records = {trial.id: trial.to_record() for trial in of_sweep}
+        store.write_plan(sweep, scale, records, extend=bool(only) or seeds is not None)
+    if not waiting:
+        console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
+        completed = True
+    else:
+        done = len(trials) - len(waiting)
+        console.print(f"{len(waiting)} trials to run{f', {done} already done' if done else ''}")
+        with RunDisplay(console, len(waiting)) as display:
+            completed = execute(
+                waiting, store, (data or data_root()).resolve(), display, executor=executor, address=address
+            )
+    statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
+    _show_summary(console, statuses, store)
+    if not completed:
+        console.print("interrupted; the same command goes on where it stopped")
+        return INTERRUPTED
+    return OK if all(status == "ok" for status in statuses.values()) else NOT_ALL_OK
+
+
+def _is_waiting(status: str | None, *, retry_failed: bool, force: bool) -> bool:
+    if force or status is None or status in ("lost", "interrupted"):
+        return True
+    return status in SETTLED and retry_failed
+
+
+def _by_sweep(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    grouped = defaultdict(list)
+    for trial in trials:
+        grouped[trial.sweep].append(trial)
+    return dict(grouped)
+
+
+def _show_plan(
+    console: Console,
+    trials: Sequence[Trial],
+    statuses: Mapping[Trial, str | None],
+    waiting: Sequence[Trial],
+    store: Store,
+) -> None:
+    """Prints every trial of the plan, and how long what waits may take, judged by earlier rows."""
+    seconds = _expected_seconds(trials, store)
+    table = Table("trial", "id", "state", "needs", "expected", box=None, header_style="bold")
+    for trial in trials:
+        status = statuses[trial]
+        state = "to run" if status is None else f"{status}, again" if trial in waiting else status
+        needs = f"{trial.resources.cpus} cpu" + (f", {trial.resources.gpus:g} gpu" if trial.resources.gpus else "")
+        expected = seconds.get(trial)
+        table.add_row(trial.label, trial.id[:12], state, needs, "?" if expected is None else f"{expected:.0f} s")
+    console.print(table)
+    known = [seconds[trial] * trial.resources.cpus for trial in waiting if trial in seconds]
+    cores = os.cpu_count() or 1
+    line = f"{len(trials)} trials, {len(trials) - len(waiting)} done, {len(waiting)} to run"
+    if known:
+        unknown = len(waiting) - len(known)
+        line += f"; about {sum(known) / cores / 60:.1f} minutes on {cores} cores"
+        line += f", and {unknown} trials of unknown length" if unknown else ""
+    elif waiting:
+        line += "; no earlier rows to judge the time by"
+    console.print(line)
+
+
+def _expected_seconds(trials: Sequence[Trial], store: Store) -> dict[Trial, float]:
+    """Median seconds of the ok rows with a trial's dataset, method and scale, whatever their seeds and parameters."""
+    rows = store.read().rows
+    rows = rows[rows["status"] == "ok"].drop_duplicates(["sweep", "trial_id"])
+    if rows.empty:
+        return {}
+    key = ["scale", "dataset", "dataset_options", "method"]
+    medians: pd.Series = (rows["train_seconds"] + rows["eval_seconds"]).groupby([rows[k] for k in key]).median()
+    found = {}
+    for trial in trials:
+        at = (trial.scale, trial.dataset.name, canonical_json(dict(trial.dataset.options)), trial.method.name)
+        if at in medians.index:
+            found[trial] = float(medians[at])
+    return found
+
+
+def _show_summary(console: Console, statuses: Mapping[Trial, str | None], store: Store) -> None:
+    """Prints how many trials of each sweep ended how, and why those that failed did."""
+    counts = {sweep: Counter(statuses[t] for t in of_sweep) for sweep, of_sweep in _by_sweep(list(statuses)).items()}
+    shown = [status for status in (*STATUSES, None) if any(count[status] for count in counts.values())]
+    table = Table("sweep", *(status or "no row" for status in shown), box=None, header_style="bold")
+    for sweep, count in counts.items():
+        table.add_row(sweep, *(str(count[status]) for status in shown))
+    console.print(table)
+    bad = [trial for trial, status in statuses.items() if status != "ok"]
+    for trial in bad[:10]:
+        console.print(f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False)
+    if len(bad) > 10:
+        console.print(f"… and {len(bad) - 10} more")
+    console.print(f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False)

@@ -1,0 +1,242 @@
+"""The executors: "ray" hands trials to Ray Tune, "inline" runs them in this process. The only file that imports ray.
+
+Ray executes; it is not the truth. Trials write their own rows; whatever left none when the executor is done gets its
+row here. Both executors run the same function on the same records, with the same number of threads a trial, and so
+give the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.errors import UserError
+from bench.identity import Resources, Trial
+from bench.store import Store, StoreError
+from bench.trial import Outcome, missing_row, run_trial
+
+REPORT_SECONDS = 2.0
+"""How often a worker tells the driver of its progress: often enough to watch, too seldom to be a load."""
+
+
+class Display(Protocol):
+    """What an executor tells of its trials as they go; see `bench.progress`."""
+
+    def started(self, trial: Trial) -> None: ...
+    def advanced(self, trial: Trial, stage: str, step: int, planned: int | None, loss: float) -> None: ...
+    def ended(self, trial: Trial, outcome: Outcome) -> None: ...
+
+
+class ExecutionError(UserError):
+    """The executor cannot run at all; the message says why and what to do."""
+
+
+def execute(
+    trials: Sequence[Trial],
+    store: Store,
+    data_root: Path,
+    display: Display,
+    *,
+    executor: str,
+    address: str | None = None,
+) -> bool:
+    """Runs the trials; afterwards each has a row. Returns whether it ran to the end rather than being interrupted.
+
+    Trials that ask for more than there is are not queued: they would wait for ever. Their rows say so.
+
+    Raises ExecutionError where the executor cannot start, StoreError where results cannot be written.
+    """
+    run = _run_ray if executor == "ray" else _run_inline
+    before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
+    completed = False
+    try:
+        with _terminate_as_interrupt():
+            run(trials, store, data_root, display, address)
+        completed = True
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _reconcile(before, store, display, completed)
+    return completed
+
+
+def _run_inline(
+    trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None
+) -> None:
+    import torch
+
+    available = Resources(os.cpu_count() or 1, torch.cuda.device_count())
+    for trial in _placeable(trials, available, store, display):
+        display.started(trial)
+
+        def report(stage: str, step: int, planned: int | None, loss: float, trial: Trial = trial) -> None:
+            display.advanced(trial, stage, step, planned, loss)
+
+        # Through the record, as a worker gets it.
+        outcome = run_trial(Trial.from_record(trial.to_record()), store, data_root, report)
+        display.ended(trial, outcome)
+
+
+def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None) -> None:
+    os.environ |= {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    }
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # an instance of our own, which no one else can reach
+    try:
+        import ray
+        from ray import tune
+    except ImportError as error:
+        raise ExecutionError(f"Ray cannot be imported ({error}); install ray[tune] or use --executor inline") from error
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    try:
+        if address is None:
+            # Few bytes pass between driver and workers; a small store spares machines with little shared memory.
+            ray.init(include_dashboard=False, object_store_memory=150 * 2**20, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise ExecutionError(f"Ray does not start: {error}; --executor inline runs without it") from error
+    try:
+        cluster = ray.cluster_resources()
+        available = Resources(int(cluster.get("CPU", 0)), cluster.get("GPU", 0))
+        placeable = _placeable(trials, available, store, display)
+        if not placeable:
+            return
+        callback = _display_callback(tune, {trial.id + trial.sweep: trial for trial in placeable}, display)
+        on_gpu = any(trial.resources.gpus for trial in placeable)
+        with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
+            tune.Tuner(
+                tune.with_resources(
+                    _worker,
+                    lambda config: {"cpu": config["run"]["resources"]["cpus"], "gpu": config["run"]["resources"]["gpus"]},
+                ),
+                param_space={
+                    "run": tune.grid_search([trial.to_record() for trial in placeable]),
+                    "results": str(store.root),
+                    "data": str(data_root),
+                },
+                # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
+                tune_config=tune.TuneConfig(reuse_actors=not on_gpu),
+                run_config=tune.RunConfig(
+                    name="bench",
+                    storage_path=scratch,
+                    verbose=0,
+                    callbacks=[callback],
+                    # Trials catch their own errors: what is left to retry is a process that died.
+                    failure_config=tune.FailureConfig(max_failures=1),
+                ),
+            ).fit()
+    finally:
+        ray.shutdown()
+
+
+def _worker(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs one trial in a process of Ray's; its result is only for the display, rows are the truth."""
+    from ray import tune
+
+    trial = Trial.from_record(config["run"])
+    last = time.monotonic()
+
+    def report(stage: str, step: int, planned: int | None, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            tune.report({"stage": stage, "step": step, "planned": planned, "loss": loss})
+
+    outcome = run_trial(trial, Store(config["results"]), Path(config["data"]), report)
+    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
+
+
+def _display_callback(tune: Any, trials: dict[str, Trial], display: Display) -> Any:
+    """A Tune callback that tells the display what workers report."""
+
+    def ours(trial: Any) -> Trial:
+        record = trial.config["run"]
+        return trials[record["trial_id"] + record["sweep"]]
+
+    class Callback(tune.Callback):  # type: ignore[misc]
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            display.started(ours(trial))
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        ) -> None:
+            if "stage" in result:
+                display.advanced(ours(trial), result["stage"], result["step"], result["planned"], result["loss"])
+            elif "status" in result:
+                outcome = Outcome(result["status"], result["error_type"], result["error"])
+                display.ended(ours(trial), outcome)
+
+    return Callback()
+
+
+def _placeable(trials: Sequence[Trial], available: Resources, store: Store, display: Display) -> list[Trial]:
+    """The trials that fit the machines; the others get a row that says what they lack."""
+    placeable = []
+    for trial in trials:
+        asked = trial.resources
+        if asked.cpus <= available.cpus and asked.gpus <= available.gpus:
+            placeable.append(trial)
+            continue
+        outcome = Outcome(
+            "lost",
+            "ResourcesUnavailable",
+            f"sweep {trial.sweep} asks for {asked.cpus} CPUs and {asked.gpus:g} GPUs a trial, and there are "
+            f"{available.cpus} CPUs and {available.gpus:g} GPUs; change its resources, or run it where they are",
+        )
+        missing_row(trial, store, outcome)
+        display.ended(trial, outcome)
+    return placeable
+
+
+def _reconcile(before: Mapping[Trial, Any], store: Store, display: Display, completed: bool) -> None:
+    """Gives a row to every trial that wrote none: its process died, or it never began.
+
+    before: the stamp of each trial's row file from before the run. An ok row of an earlier run stays.
+    """
+    for trial, stamp in before.items():
+        if store.stamp(trial.sweep, trial.id) != stamp:
+            continue
+        outcome = (
+            Outcome("lost", "WorkerDied", "its process died, twice, before it could write a row")
+            if completed
+            else Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
+        )
+        try:
+            if store.status(trial.sweep, trial.id) != "ok":
+                missing_row(trial, store, outcome)
+        except StoreError as error:
+            outcome.error = f"{outcome.error}; {error}"
+        display.ended(trial, outcome)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Makes SIGTERM do what Ctrl-C does, so that schedulers' kills are reconciled too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[..., Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

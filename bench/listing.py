@@ -1,0 +1,136 @@
+"""`python -m bench list` and `show`: what there is, and one trial with everything known of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import UserError
+from bench.options import nearest
+from bench.store import Store
+
+
+def show_list(what: str, sweeps: Path, console: Console) -> None:
+    """Prints the methods, datasets, metrics, sweeps (of a file) or published tables."""
+    tables = {
+        "methods": _methods,
+        "datasets": _datasets,
+        "metrics": _metrics,
+        "sweeps": lambda: _sweeps(sweeps),
+        "published": _published,
+    }
+    console.print(tables[what]())
+
+
+def show_trial(prefix: str, results: Path, console: Console) -> int:
+    """Prints the trial whose id begins with `prefix`: 0 where it ended ok, else 1.
+
+    Raises UserError where no trial's id does, or several trials' ids do.
+    """
+    store = Store(results)
+    found = store.read()
+    matches = sorted(trial_id for trial_id in found.trials if trial_id.startswith(prefix))
+    if not matches:
+        near = nearest(prefix, [trial_id[: len(prefix)] for trial_id in found.trials]) if found.trials else "no trials"
+        raise UserError(f'no trial "{prefix}" in {store.root}: {near}')
+    if len(matches) > 1:
+        raise UserError(f'"{prefix}" begins {len(matches)} trial ids: {", ".join(m[:16] for m in matches[:5])}')
+    trial_id = matches[0]
+    record = found.trials[trial_id]
+    rows = found.rows[found.rows["trial_id"] == trial_id]
+    console.print(f"trial {trial_id}", highlight=False)
+    console.print_json(json.dumps({"sweep": record["sweep"], "scale": record["scale"], **record["spec"]}))
+    if rows.empty:
+        console.print("it has not run yet")
+        return 1
+    first = rows.iloc[0]
+    error = f": {first['error_type']}: {first['error']}" if pd.notna(first["error"]) else ""
+    console.print(f"status {first['status']}{error}", markup=False)
+    table = Table("metric", "split", "value", "samples", "protocol", box=None, header_style="bold")
+    for _, row in rows[rows["metric"].notna()].iterrows():
+        value = f"{row['value']:.6g}" if pd.notna(row["value"]) else f"none: {row['reason']}"
+        samples = f"{row['n_samples']:.0f}" if pd.notna(row["n_samples"]) else ""
+        table.add_row(row["metric"], row["split"], value, samples, row["protocol"])
+    if table.row_count:
+        console.print(table)
+    for column in ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"):
+        console.print(f"{column:18} {_plain(first[column])}", markup=False, highlight=False)
+    for column in ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages"):
+        console.print(f"{column:18} {_plain(first[column])}", markup=False, highlight=False)
+    for path in store.artifacts(trial_id).values():
+        console.print(f"{'artifact':18} {path}", markup=False, highlight=False, soft_wrap=True)
+    return 0 if first["status"] == "ok" else 1
+
+
+def _methods() -> Table:
+    from bench.options import options_of
+    from bench.registry import all_methods, kind_of
+
+    table = Table("method", "kind", "summary", "paper", "hyperparameters", box=None, header_style="bold")
+    for name, cls in all_methods().items():
+        options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
+        table.add_row(name, kind_of(cls), cls.summary, cls.paper, options)
+    return table
+
+
+def _datasets() -> Table:
+    from bench.options import options_of
+    from bench.registry import all_datasets, kind_of
+
+    table = Table("dataset", "kind", "summary", "licence", "citation", "options", box=None, header_style="bold")
+    for name, cls in all_datasets().items():
+        options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
+        table.add_row(name, kind_of(cls), cls.summary, cls.license, cls.citation, options)
+    return table
+
+
+def _metrics() -> Table:
+    from bench.metrics.base import all_metrics
+
+    table = Table("metric", "table", "yields", "better", "unit", "meaning", "options", "source", box=None)
+    for name, metric in all_metrics().items():
+        options = ", ".join(f"{o.name}={o.default}" for o in metric.options.values())
+        for position, (output, facts) in enumerate(metric.outputs.items()):
+            better = "lower" if facts.direction == "min" else "higher"
+            first = position == 0
+            table.add_row(
+                *((name, metric.table) if first else ("", "")),
+                *(output, better, facts.unit, facts.meaning),
+                *((options, metric.source) if first else ("", "")),
+            )
+    return table
+
+
+def _sweeps(path: Path) -> Table:
+    from bench.sweeps import SCALES, load_sweeps
+
+    table = Table("sweep", "kind", "title", "default run", *(f"trials at {s}" for s in SCALES), box=None)
+    scales = [load_sweeps(path, scale) for scale in SCALES]
+    for at_scales in zip(*scales, strict=True):
+        sweep = at_scales[0]
+        counts = [str(len(s.trials())) for s in at_scales]
+        table.add_row(sweep.name, sweep.kind, sweep.title, "no" if sweep.optional else "yes", *counts)
+    return table
+
+
+def _published() -> Table:
+    from bench.published import load_published
+
+    table = Table("paper/table", "numbers", "datasets", "methods", "metrics", box=None, header_style="bold")
+    published = load_published()
+    for (paper, name), rows in published.groupby(["paper", "table"], sort=True):
+        columns = [", ".join(sorted(set(rows[c].astype(str)))[:6]) for c in _PUBLISHED_COLUMNS]
+        table.add_row(f"{paper}/{name}", str(len(rows)), *columns)
+    return table
+
+
+_PUBLISHED_COLUMNS = ("dataset_published", "method_published", "metric_published")
+
+
+def _plain(value: Any) -> str:
+    return "unknown" if pd.isna(value) else str(value)
