@@ -1,0 +1,42 @@
+"""The map to one point, as a reference: its L2-UVP is 100 % where the point is the target's mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.base import Sampler, TransportMap
+from methods.transport.linear import sample_moments
+
+
+class Constant(TransportMap):
+    """push(x) = E[Y] and pull(y) = E[X], means of samples.
+
+    Args:
+        dim: dimension D of the points.
+        num_samples: points of each distribution that the means are taken over.
+    """
+
+    name = "constant"
+    paper = "reference row of Korotin et al. 2021, arXiv 2106.01954"
+    summary = "sends every point to the target's mean"
+    family = "reference"
+    trains = False
+    source_mean: Tensor
+    target_mean: Tensor
+
+    def __init__(self, dim: int, *, num_samples: int = 100_000) -> None:
+        super().__init__(dim)
+        self.num_samples = num_samples
+        self.register_buffer("source_mean", torch.zeros(dim))
+        self.register_buffer("target_mean", torch.zeros(dim))
+
+    def push(self, points: Tensor) -> Tensor:
+        return self.target_mean.expand_as(points)
+
+    def pull(self, points: Tensor) -> Tensor:
+        return self.source_mean.expand_as(points)
+
+    def prepare(self, source: Sampler, target: Sampler) -> None:
+        self.source_mean.copy_(sample_moments(source, self.num_samples)[0])
+        self.target_mean.copy_(sample_moments(target, self.num_samples)[0])
