@@ -147,8 +147,10 @@ def _open(entry: Path) -> dict[str, ImageSplit] | None:
         found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
         for file_name, facts in manifest["arrays"].items():
             path = entry / file_name
+            if path.stat().st_size != facts["bytes"]:
+                return None
             array = np.load(path, mmap_mode="r")
-            if path.stat().st_size != facts["bytes"] or list(array.shape) != facts["shape"]:
+            if list(array.shape) != facts["shape"]:
                 return None
             split, _, field = path.stem.partition("-")
             found[split][field] = array

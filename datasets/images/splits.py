@@ -19,12 +19,12 @@ def stratified_split(labels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]
         labels: int [N].
         seed: of the permutation.
     """
-    order = np.random.RandomState(seed).permutation(len(labels))
-    split_of = np.empty(len(labels), dtype=np.int64)
+    random = np.random.RandomState(seed)
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
     for label in np.unique(labels):
-        members = order[labels[order] == label]
+        members = random.permutation(np.flatnonzero(labels == label))
         validation, test = round(VALIDATION * len(members)), round(TEST * len(members))
-        split_of[members] = 0
-        split_of[members[:validation]] = 1
-        split_of[members[validation : validation + test]] = 2
-    return {name: order[split_of[order] == number] for number, name in enumerate(SPLITS)}
+        cut = np.split(members, [len(members) - validation - test, len(members) - test])
+        for name, piece in zip(SPLITS, cut, strict=True):
+            pieces[name].append(piece)
+    return {name: random.permutation(np.concatenate(pieces[name])) for name in SPLITS}

@@ -23,11 +23,12 @@ GRID = int(np.prod(SIZES))
 """Number of images: 737,280."""
 
 SCALES = np.linspace(0.5, 1, SIZES[1])
-ANGLES = np.linspace(0, 2 * np.pi, SIZES[2])
-RADIUS = 16
-"""Every shape at scale 1 lies in a circle of this many pixels (of 64) about its center, however it is turned."""
-PATCH = 2 * RADIUS + 1
-"""Pixels of a square that holds any sprite; 32 positions of it fill the 64 pixels of an image."""
+ANGLES = np.linspace(0, 2 * np.pi, SIZES[2]) % (2 * np.pi)
+PATCH = 64 - (SIZES[3] - 1)
+"""Pixels of a square that holds any sprite: its 32 positions fill the 64 pixels of an image."""
+RADIUS = 16.3
+"""In pixels of 64: every shape at scale 1 lies in this circle about its center, which a patch holds however it is
+turned. No multiple of the distance of samples, so that no straight edge runs along samples, where rounding decides."""
 SUBSAMPLES = 8
 """Per pixel and axis: an edge pixel has one of 65 greys."""
 
