@@ -37,11 +37,11 @@ class Sprites(ImageDataset):
     """White squares, ellipses and hearts on black, varied in shape, scale, orientation and position.
 
     As in dSprites the 40 orientations divide the whole turn into 39 steps, both ends included: orientations 0 and 39
-    are the same images. All others differ, as neither a square's quarter turn nor an ellipse's half turn is a whole
-    number of steps.
+    look the same. All other images of a shape differ, as neither a square's quarter turn nor an ellipse's half turn
+    is a whole number of steps.
 
     Images are drawn from the grid in the order of one fixed permutation, train from its beginning, validation and
-    test from its end. So the splits are disjoint, a larger training set contains the smaller one, and the test set
+    test from its end. So the splits are disjoint points of the grid, a larger training set contains the smaller one, and the test set
     is the same for every training set. The exception is train = 737,280, the whole grid: validation and test are
     then part of the training set, as in the study by Locatello et al. (2019), which trains on all images and draws
     the evaluation points from among them.
