@@ -1,0 +1,155 @@
+"""Encoders and decoders, chosen by image shape and shared by all the methods of a comparison.
+
+Three families, each with one free parameter, `width`, its number of base filters:
+
+    conv    of Gromov–Wasserstein autoencoders (arXiv 2209.07007, after Higgins et al. 2017): 4 × 4 kernels, SiLU;
+            width 32 is the paper's (32-64-128-256 filters at 64 × 64)
+    dcgan   of Wasserstein autoencoders (arXiv 1711.01558): DCGAN-like, ReLU; width 128 is the paper's
+            (128-256-512-1024 filters)
+    mlp     three hidden layers of 8·width ReLU units: the small network of the WAE authors' code, at width 32
+
+Batch norm stands where each paper has it: after the activation in `conv`, before it in the others. Layers keep torch's
+default initialization. `conv` and `dcgan` take squares whose side halves evenly down to 7 pixels or fewer (8, 28, 32,
+64, …), `mlp` takes any shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Network = Literal["conv", "dcgan", "mlp"]
+ImageShape = tuple[int, int, int]
+
+
+def build_encoder(
+    network: Network, image_shape: ImageShape, outputs: int, *, width: int, batch_norm: bool
+) -> nn.Sequential:
+    """A network from images [B, C, H, W] in [0, 1] to [B, outputs].
+
+    Raises ValueError for an image shape the family does not take.
+    """
+    return _ENCODERS[network](image_shape, outputs, width, batch_norm)
+
+
+def build_decoder(
+    network: Network, image_shape: ImageShape, latent_dim: int, *, width: int, batch_norm: bool
+) -> nn.Sequential:
+    """A network from codes [B, latent_dim] to images [B, C, H, W] in [0, 1]: the mirror of `build_encoder`'s."""
+    return _DECODERS[network](image_shape, latent_dim, width, batch_norm)
+
+
+def dense_layers(
+    sizes: Sequence[int], activation: Callable[[], nn.Module], *, batch_norm: bool = False
+) -> nn.Sequential:
+    """Linear layers of the given sizes; between them, batch norm where asked for, and the activation."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes[:-1]):
+        layers += [nn.Linear(inputs, outputs), *_norm(nn.BatchNorm1d, outputs, batch_norm), activation()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+class Logit(nn.Module):
+    """log(x / (1 − x)) of intensities clamped to [ε, 1 − ε]: undoes the decoder's sigmoid (arXiv 2209.07007)."""
+
+    def __init__(self, eps: float = 1e-4) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.logit(images, eps=self.eps)
+
+
+def _conv_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: bool) -> nn.Sequential:
+    grid, halvings = _halve(image_shape, "conv", largest=7)
+    filters = [width * 2**i for i in range(halvings)]
+    layers: list[nn.Module] = [Logit()]
+    for inputs, features in pairwise([image_shape[0], *filters]):
+        layers += [nn.Conv2d(inputs, features, 4, stride=2, padding=1, padding_mode="replicate"), nn.SiLU()]
+        layers += _norm(nn.BatchNorm2d, features, batch_norm)
+    head = dense_layers([filters[-1] * grid**2, 8 * width, outputs], nn.SiLU)
+    return nn.Sequential(*layers, nn.Flatten(), *head)
+
+
+def _conv_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
+    grid, halvings = _halve(image_shape, "conv", largest=7)
+    filters = [width * 2**i for i in reversed(range(halvings))]
+    stem = dense_layers([latent_dim, 8 * width, filters[0] * grid**2], nn.SiLU)
+    layers: list[nn.Module] = [*stem, nn.SiLU(), nn.Unflatten(1, (filters[0], grid, grid))]
+    for inputs, features in pairwise(filters):
+        layers += [nn.ConvTranspose2d(inputs, features, 4, stride=2, padding=1), nn.SiLU()]
+        layers += _norm(nn.BatchNorm2d, features, batch_norm)
+    layers += [nn.ConvTranspose2d(filters[-1], image_shape[0], 4, stride=2, padding=1), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+def _dcgan_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: bool) -> nn.Sequential:
+    channels, side, _ = image_shape
+    kernel = _dcgan_kernel(side)
+    layers: list[nn.Module] = []
+    for inputs, features in pairwise([channels, *(width * 2**i for i in range(4))]):
+        # TensorFlow's "same" padding, under which odd sides are halved upwards: 28, 14, 7, 4, 2.
+        layers += [nn.ZeroPad2d(((kernel - 1) // 2, kernel // 2) * 2), nn.Conv2d(inputs, features, kernel, stride=2)]
+        layers += [*_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
+        side = math.ceil(side / 2)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * side**2, outputs))
+
+
+def _dcgan_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
+    """The variant `dcgan_mod` of the authors' code: the last layer keeps the size."""
+    channels, side, _ = image_shape
+    grid, halvings = _halve(image_shape, "dcgan", largest=8)
+    kernel = _dcgan_kernel(side)
+    filters = [8 * width // 2**i for i in range(halvings + 1)]
+    layers: list[nn.Module] = [nn.Linear(latent_dim, filters[0] * grid**2), nn.ReLU()]
+    layers.append(nn.Unflatten(1, (filters[0], grid, grid)))
+    for inputs, features in pairwise(filters):
+        double = nn.ConvTranspose2d(inputs, features, kernel, 2, padding=(kernel - 1) // 2, output_padding=kernel % 2)
+        layers += [double, *_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
+    layers += [nn.Conv2d(filters[-1], channels, kernel, padding="same"), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+def _mlp_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: bool) -> nn.Sequential:
+    sizes = [math.prod(image_shape), *[8 * width] * 3, outputs]
+    return nn.Sequential(nn.Flatten(), *dense_layers(sizes, nn.ReLU, batch_norm=batch_norm))
+
+
+def _mlp_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
+    sizes = [latent_dim, *[8 * width] * 3, math.prod(image_shape)]
+    return nn.Sequential(
+        *dense_layers(sizes, nn.ReLU, batch_norm=batch_norm), nn.Unflatten(1, image_shape), nn.Sigmoid()
+    )
+
+
+def _norm(layer: Callable[[int], nn.Module], features: int, batch_norm: bool) -> list[nn.Module]:
+    return [layer(features)] if batch_norm else []
+
+
+def _dcgan_kernel(side: int) -> int:
+    """5 × 5 for CelebA at 64 pixels, 4 × 4 for MNIST, as in the authors' settings."""
+    return 5 if side >= 64 else 4
+
+
+def _halve(image_shape: ImageShape, network: str, *, largest: int) -> tuple[int, int]:
+    """Side of the coarsest grid, of at most `largest` pixels, and how many halvings lead there."""
+    _, height, width = image_shape
+    grid, halvings = height, 0
+    while grid > largest and grid % 2 == 0:
+        grid, halvings = grid // 2, halvings + 1
+    if height != width or grid > largest:
+        raise ValueError(
+            f'network "{network}" takes square images whose side halves evenly to {largest} pixels or fewer, '
+            f'such as 28, 32 or 64, not {height} x {width}; resize them, or set network = "mlp"'
+        )
+    return grid, halvings
+
+
+_Builder = Callable[[ImageShape, int, int, bool], nn.Sequential]
+_ENCODERS: dict[str, _Builder] = {"conv": _conv_encoder, "dcgan": _dcgan_encoder, "mlp": _mlp_encoder}
+_DECODERS: dict[str, _Builder] = {"conv": _conv_decoder, "dcgan": _dcgan_decoder, "mlp": _mlp_decoder}

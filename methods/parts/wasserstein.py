@@ -1,0 +1,139 @@
+"""The Wasserstein autoencoder (arXiv 1711.01558) but for its divergence, which WAE-MMD and WAE-GAN add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn, optim
+
+from methods.base import Losses
+from methods.parts.autoencoding import NetworkAutoencoder, squared_error
+from methods.parts.divergences import moment_mismatch
+from methods.parts.networks import ImageShape, Network
+from methods.parts.optimization import Schedule, decay, set_learning_rate, update
+from methods.parts.priors import FIXED_PRIORS, PriorName
+
+Posterior = Literal["deterministic", "gaussian", "additive-noise"]
+
+PRETRAINING_STEPS = 200
+PRETRAINING_TARGET = 0.1
+ADAM_BETAS = (0.5, 0.999)
+
+
+class WassersteinAutoencoder(NetworkAutoencoder):
+    """Minimizes w · ‖x − x̂‖² + λ · divergence(codes, prior), on images in [0, 1]; subclasses give `divergence`.
+
+    Before, the encoder alone is pretrained to match the prior's mean and covariance: at most 200 steps, until the
+    mismatch is under 0.1.
+
+    Args:
+        penalty: λ.
+        reconstruction_weight: w; 0.05 in the authors' code, on MNIST in [0, 1] and CelebA in [−1, 1]. Here all images
+            are in [0, 1], where CelebA's cost is the same at 0.2.
+        prior: "normal" N(0, I); "sphere", onto which codes are normalized; or "uniform" on [−1, 1]^latent_dim, into
+            which codes go by tanh.
+        posterior: "deterministic", the paper's; "gaussian", with log-variances clipped to ±50 and means as codes in
+            evaluation; or "additive-noise", the authors' later code: truncated normal noise of 0.01 on the training
+            images (which the logit at the entrance of network "conv" magnifies).
+        schedule: of the learning rates, see `methods.parts.optimization.decay`.
+        pretraining_batch: images in a step of the pretraining; 0 leaves it out.
+        latent_dim: length of a code.
+        network: the family of networks, see `methods.parts.networks`.
+        width: number of base filters.
+        batch_norm: whether the networks have batch norm.
+        learning_rate: of Adam, β₁ = 0.5.
+    """
+
+    family = "WAE"
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        *,
+        penalty: float,
+        reconstruction_weight: float,
+        prior: PriorName,
+        posterior: Posterior,
+        schedule: Schedule,
+        pretraining_batch: int,
+        latent_dim: int,
+        network: Network,
+        width: int,
+        batch_norm: bool,
+        learning_rate: float,
+    ) -> None:
+        super().__init__(
+            image_shape,
+            latent_dim=latent_dim,
+            network=network,
+            width=width,
+            batch_norm=batch_norm,
+            encoder_outputs=2 if posterior == "gaussian" else 1,
+        )
+        self.penalty = penalty
+        self.reconstruction_weight = reconstruction_weight
+        self.prior = FIXED_PRIORS[prior](latent_dim)
+        self.posterior = posterior
+        self.schedule = schedule
+        self.pretraining_batch = pretraining_batch
+        self.learning_rate = learning_rate
+        self.optimizer = optim.Adam(self.parameters(), lr=learning_rate, betas=ADAM_BETAS)
+        self.steps_done = 0
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.prior.project(self.encoder(images)[:, : self.latent_dim])
+
+    def sample_prior(self, count: int) -> Tensor:
+        return self.prior(count, self.device)
+
+    def draw_codes(self, images: Tensor) -> Tensor:
+        """Codes as training sees them: draws, where the posterior is random."""
+        if self.posterior == "additive-noise":
+            images = images + nn.init.trunc_normal_(torch.empty_like(images), std=0.01, a=-0.02, b=0.02)
+        outputs = self.encoder(images)
+        if self.posterior == "gaussian":
+            mean, log_variance = outputs.chunk(2, dim=1)
+            variance = 1e-8 + log_variance.clamp(-50, 50).exp()
+            outputs = mean + variance.sqrt() * torch.randn_like(mean)
+        return self.prior.project(outputs)
+
+    def divergence(self, codes: Tensor, noise: Tensor) -> Tensor:
+        """How far the aggregate posterior is from the prior, from a sample [B, latent_dim] of each."""
+        raise NotImplementedError
+
+    def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
+        if not self.pretraining_batch:
+            return
+        optimizer = optim.Adam(self.encoder.parameters(), lr=self.learning_rate, betas=ADAM_BETAS)
+        for _ in range(PRETRAINING_STEPS):
+            images = _gather(batches, self.pretraining_batch)
+            loss = moment_mismatch(self.draw_codes(images), self.sample_prior(len(images)))
+            update(optimizer, loss)
+            yield {"moment_mismatch": loss}
+            if loss.item() < PRETRAINING_TARGET:
+                return
+
+    def train_step(self, images: Tensor) -> Losses:
+        set_learning_rate(self.optimizer, self.learning_rate * self.decay())
+        self.steps_done += 1
+        codes = self.draw_codes(images)
+        reconstruction = self.reconstruction_weight * squared_error(images, self.decoder(codes))
+        divergence = self.divergence(codes, self.sample_prior(len(codes)))
+        loss = reconstruction + self.penalty * divergence
+        update(self.optimizer, loss)
+        return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}
+
+    def decay(self) -> float:
+        """The factor of the learning rates at the coming step."""
+        per_epoch = max(self.steps_per_epoch, 1)
+        return decay(self.schedule, self.steps_done // per_epoch, self.planned_steps / per_epoch)
+
+
+def _gather(batches: Iterator[Tensor], count: int) -> Tensor:
+    """The next `count` images."""
+    images = next(batches)
+    while len(images) < count:
+        images = torch.cat([images, next(batches)])
+    return images[:count]
