@@ -1,0 +1,85 @@
+"""Methods that go wrong, each in its own way; named "tests.faulty:Class" in a sweeps.toml."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Losses, TransportMap
+
+
+class Shift(TransportMap):
+    """Learns a translation: the smallest sound method, and the base of the unsound ones."""
+
+    name = "shift"
+    paper = "none"
+    summary = "a learned translation"
+    family = "reference"
+
+    def __init__(self, dim: int, *, lr: float = 0.05) -> None:
+        super().__init__(dim)
+        self.offset = nn.Parameter(torch.zeros(dim))
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=lr)
+
+    def push(self, points: Tensor) -> Tensor:
+        return points + self.offset
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        loss = (self.push(source_points).mean(0) - target_points.mean(0)).square().sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
+
+
+class TurnsNaN(Shift):
+    """Its loss is not a number from the first update on."""
+
+    name = "turns-nan"
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        return {"loss": super().train_step(source_points, target_points)["loss"] * float("nan")}
+
+
+class Raises(Shift):
+    """Raises in training."""
+
+    name = "raises"
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        raise RuntimeError("the matrix is singular <b>indeed</b>")
+
+
+class Dies(Shift):
+    """Its process is killed, as by the kernel when memory runs out."""
+
+    name = "dies"
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("unreachable")
+
+
+class Slow(Shift):
+    """Takes a tenth of a second an update."""
+
+    name = "slow"
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        time.sleep(0.1)
+        return super().train_step(source_points, target_points)
+
+
+class Recovers(Shift):
+    """Fails while the file named by the environment variable BENCH_TEST_FAULT exists."""
+
+    name = "recovers"
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        if os.path.exists(os.environ.get("BENCH_TEST_FAULT", "")):
+            raise RuntimeError("the fault is there")
+        return super().train_step(source_points, target_points)

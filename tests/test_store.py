@@ -1,0 +1,140 @@
+"""Rows come back as they were written, whole or not at all, and foreign files do no harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.store import CURVE_SCHEMA, ROW_SCHEMA, Store, StoreError
+
+
+def row(trial_id: str = "a" * 64, **columns: Any) -> dict[str, Any]:
+    return {"schema_version": 1, "trial_id": trial_id, "sweep": "s", "scale": "quick", "status": "ok", **columns}
+
+
+def test_rows_come_back_with_the_columns_of_the_schema(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row(metric="mse", value=0.5), row(metric="psnr", value=None, reason="why")], {"spec": 1})
+    found = store.read()
+    assert list(found.rows.columns) == ROW_SCHEMA.names
+    assert found.rows["value"].tolist()[0] == 0.5
+    assert pd.isna(found.rows["value"].tolist()[1])
+    assert found.trials == {"a" * 64: {"spec": 1}}
+    assert found.problems == []
+
+
+def test_pandas_reads_the_folder_at_once_across_sweeps_and_null_columns(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row("a" * 64, error=None)], {})
+    store.write_rows([{**row("b" * 64, error="text"), "sweep": "t", "status": "failed"}], {})
+    frame = pd.read_parquet(tmp_path / "rows")
+    assert sorted(frame["sweep"]) == ["s", "t"]
+    assert list(frame.columns) == ROW_SCHEMA.names
+
+
+def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="surprise"):
+        Store(tmp_path).write_rows([row(surprise=1)], {})
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_write_that_fails_keeps_the_earlier_file_and_leaves_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row(metric="mse", value=1.0)], {})
+
+    def half(table: pa.Table, where: Path, **options: Any) -> None:
+        Path(where).write_bytes(b"PAR1 half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", half)
+    with pytest.raises(StoreError, match="No space left on device"):
+        store.write_rows([row(metric="mse", value=2.0)], {})
+    assert store.read().rows["value"].tolist() == [1.0]
+    assert [path.name for path in (tmp_path / "rows" / "s").iterdir()] == ["a" * 64 + ".parquet"]
+
+
+def test_foreign_and_corrupt_files_are_named_and_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row()], {})
+    (tmp_path / "rows" / "s" / "corrupt.parquet").write_bytes(b"not parquet")
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "rows" / "foreign.parquet")
+    (tmp_path / "rows" / "notes.txt").write_text("mine")
+    found = store.read()
+    assert len(found.rows) == 1
+    assert len(found.problems) == 3
+    assert any("corrupt.parquet" in problem for problem in found.problems)
+    assert any("foreign.parquet" in problem and "lacks the column" in problem for problem in found.problems)
+
+
+def test_half_written_temporary_files_are_not_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row()], {})
+    (tmp_path / "rows" / "s" / ".b.parquet.123.tmp").write_bytes(b"half")
+    assert store.read().problems == []
+    assert len(pd.read_parquet(tmp_path / "rows")) == 1
+
+
+def test_status_is_that_of_the_rows_and_none_for_unreadable_ones(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row("a" * 64)], {})
+    store.write_rows([row("b" * 64, error="e") | {"status": "failed"}], {})
+    (tmp_path / "rows" / "s" / f"{'c' * 64}.parquet").write_bytes(b"")
+    assert [store.status("s", letter * 64) for letter in "abcd"] == ["ok", "failed", None, None]
+
+
+def test_stamp_changes_when_rows_are_written_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.stamp("s", "a" * 64) is None
+    store.write_rows([row()], {})
+    first = store.stamp("s", "a" * 64)
+    store.write_rows([row()], {})
+    assert first is not None
+    assert store.stamp("s", "a" * 64) != first
+
+
+def test_artifacts_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.replacing_artifacts("a") as folder:
+        (folder / "samples.png").write_bytes(b"1")
+    with pytest.raises(RuntimeError), store.replacing_artifacts("a") as folder:
+        (folder / "samples.png").write_bytes(b"2")
+        raise RuntimeError
+    assert store.artifacts("a")["samples.png"].read_bytes() == b"1"
+    assert len(list((tmp_path / "artifacts").iterdir())) == 1
+
+
+def test_curves_come_back_for_the_trials_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    point = {"stage": "train", "step": 1, "seconds": 0.1, "name": "loss", "value": 2.0}
+    store.write_curves("s", "a", [point])
+    store.write_curves("s", "b", [point, point])
+    assert list(store.read_curves().columns) == CURVE_SCHEMA.names
+    assert len(store.read_curves(["b"])) == 2
+
+
+def test_a_plan_is_replaced_or_extended(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_plan("s", "quick", {"a": {}}, extend=False)
+    store.write_plan("s", "quick", {"b": {}}, extend=True)
+    assert store.read().planned == {("s", "quick"): ["a", "b"]}
+    store.write_plan("s", "quick", {"c": {}}, extend=False)
+    assert store.read().planned == {("s", "quick"): ["c"]}
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a folder that nobody may write to")
+def test_a_folder_that_cannot_be_written_is_said_before_a_run() -> None:
+    with pytest.raises(StoreError, match="--results"):
+        Store("/proc/nowhere").check_writable()
+
+
+def test_an_empty_folder_reads_as_no_rows(tmp_path: Path) -> None:
+    found = Store(tmp_path).read()
+    assert found.rows.empty
+    assert list(found.rows.columns) == ROW_SCHEMA.names
