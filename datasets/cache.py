@@ -33,6 +33,7 @@ from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60
+MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
 
 
 class DataError(Exception):
@@ -67,7 +68,7 @@ def load_splits(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -
             _build(dataset, identity, entry, root)
             splits = _open(entry)
     if splits is None:
-        raise DataError(f"{entry} was written but cannot be read back; is the disk sound? {_MOVE_ELSEWHERE}")
+        raise DataError(f"{entry} was written but cannot be read back; is the disk sound? {MOVE_ELSEWHERE}")
     return splits
 
 
@@ -216,8 +217,6 @@ def _file_sha256(path: Path) -> str:
 
 # Both
 
-_MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
-
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
@@ -238,4 +237,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}. {_MOVE_ELSEWHERE}") from error
+        raise DataError(f"cannot write {path}: {error.strerror or error}. {MOVE_ELSEWHERE}") from error
