@@ -18,6 +18,10 @@ STATUSES = ("yes-primary", "yes-secondary", "yes-reimpl", "recomputed", "plot-re
 BOUNDS = ("", "<", ">", "~")
 
 
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
+"""The checked-in folder."""
+
+
 class PublishedError(ValueError):
     """A file of published numbers that cannot be used; the message lists file, line, column and what was expected."""
 
@@ -110,7 +114,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 DTYPES = {_number: "float64", _count: "Int64"}
 
 
-def load_published(folder: Path | str) -> pd.DataFrame:
+def load_published(folder: Path | str = PUBLISHED) -> pd.DataFrame:
     """Every number under a folder of CSV files, one a row, with the columns of READERS.
 
     A folder that does not exist holds no numbers. Raises PublishedError with every mistake in the files.

@@ -74,7 +74,7 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
         samples = {
             setting: group.set_index("seed")["value"] for setting, group in column.groupby("setting", sort=False)
         }
-        cells = pd.DataFrame([_cell(board, setting, values, counts) for setting, values in samples.items()])
+        cells = pd.DataFrame([_cell(board, str(setting), values, counts) for setting, values in samples.items()])
         cells["direction"] = direction
         cells["ranked"] = cells["setting"].map(ranked_settings).astype(bool)
         eligible = cells[cells["complete"] & cells["ranked"]]

@@ -1,0 +1,74 @@
+"""Numbers as text: as many digits as their interval supports."""
+
+from __future__ import annotations
+
+import math
+
+ABSENT = "—"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def measurement(mean: float, half_width: float | None) -> str:
+    """ "0.123 ± 0.004": the half-width to two digits, or one above 2, and the mean to the same place.
+
+    Without a half-width the mean has three significant digits.
+    """
+    if not half_width or not math.isfinite(half_width):
+        return number(mean)
+    exponent = math.floor(math.log10(half_width))
+    decimals = -exponent + (1 if half_width / 10**exponent < 2 else 0)
+    if decimals > 5 and abs(mean) < 1e-3:
+        shared = math.floor(math.log10(max(abs(mean), half_width)))
+        scaled = measurement(mean / 10**shared, half_width / 10**shared)
+        return f"({scaled})×10{str(shared).translate(SUPERSCRIPTS)}"
+    places = max(decimals, 0)
+    return f"{_signed(f'{mean:,.{places}f}')} ± {half_width:,.{places}f}"
+
+
+def number(value: float) -> str:
+    """Three significant digits: 1,234 and 12.3 and 0.00123 and 1.2×10⁻⁵."""
+    if not math.isfinite(value):
+        return str(value)
+    magnitude = math.floor(math.log10(abs(float(f"{value:.3g}")))) if value else 0
+    if magnitude < -4 or magnitude > 6:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{_signed(mantissa)}×10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+    return _signed(f"{value:,.{max(2 - magnitude, 0)}f}")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit one would say it in."""
+    if seconds is None or math.isnan(seconds):
+        return ABSENT
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def memory(size: float | None) -> str:
+    """Bytes as MiB or GiB."""
+    if size is None or math.isnan(size):
+        return ABSENT
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands apart."""
+    return ABSENT if value is None or math.isnan(value) else f"{int(value):,}"
+
+
+def plural(amount: int, noun: str) -> str:
+    """ "1 trial", "2 trials"."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def listed(items: list[str], limit: int = 12) -> str:
+    """ "a, b and c", cut where it grows long."""
+    if len(items) > limit:
+        items = [*items[:limit], f"{len(items) - limit} more"]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")

@@ -1,0 +1,233 @@
+"""What was planned and what came of it, a section a (sweep, scale): the frames all tables and charts are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.store import Results
+
+MISSING = "not run yet"
+COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"]
+PROVENANCE = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "ray", "packages"]
+PROVENANCE += ["threads", "deterministic"]
+OUTCOME = list(dict.fromkeys(["status", "error_type", "error", "started_at", *COST, *PROVENANCE]))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line of a leaderboard: a method with its hyperparameters and budget, over datasets and seeds."""
+
+    key: str
+    method: str
+    label: str
+    about: Mapping[str, Any]
+
+    @property
+    def family(self) -> str:
+        return str(self.about.get("family", ""))
+
+    @property
+    def is_reference(self) -> bool:
+        return self.family == "reference"
+
+
+@dataclass
+class Section:
+    """One sweep at one scale.
+
+    trials: one line a trial: trial_id, setting, label, method, dataset, dataset_options, seed, status (`MISSING`
+        without rows), error_type, error, ranked, anchor, COST and PROVENANCE.
+    rows: the store's rows of these trials that carry a metric, with `setting`, `label` and `anchor`.
+    settings: by key, in the order planned.
+    outputs: metric name -> table, direction, unit, meaning, source, in the order they were asked for.
+    records: trial_id -> the trial as planned.
+    superseded: trials with rows that are no longer planned.
+    """
+
+    sweep: str
+    scale: str
+    trials: pd.DataFrame
+    rows: pd.DataFrame
+    settings: dict[str, Setting]
+    outputs: dict[str, dict[str, Any]]
+    records: dict[str, dict[str, Any]]
+    superseded: int
+
+    @property
+    def slug(self) -> str:
+        return f"{self.sweep}-{self.scale}"
+
+    @property
+    def kind(self) -> str:
+        return str(self._first["spec"]["kind"])
+
+    @property
+    def title(self) -> str:
+        return str(self._first.get("title") or self.sweep)
+
+    @property
+    def published(self) -> str | None:
+        return next(
+            (r["published"] for r in self.records.values() if r["sweep"] == self.sweep and r["published"]), None
+        )
+
+    @property
+    def datasets(self) -> pd.DataFrame:
+        """The distinct (dataset, dataset_options), in the order planned."""
+        return self.trials[["dataset", "dataset_options"]].drop_duplicates(ignore_index=True)
+
+    @property
+    def _first(self) -> dict[str, Any]:
+        return next(iter(self.records.values()))
+
+
+def sections(results: Results) -> list[Section]:
+    """A section for each sweep and scale that has a plan or rows: transport first, then by name, paper before quick."""
+    rows = results.rows
+    keys = set(results.planned) | set(zip(rows["sweep"], rows["scale"], strict=True))
+    anchors: set[str] = set()
+    made = []
+    for sweep, scale in sorted(keys, key=lambda key: (key[0], key[1] != "paper")):
+        mine = rows[(rows["sweep"] == sweep) & (rows["scale"] == scale)]
+        with_rows = list(dict.fromkeys(mine["trial_id"]))
+        ids = results.planned.get((sweep, scale)) or with_rows
+        if not ids:
+            continue
+        superseded = len(set(with_rows) - set(ids))
+        mine = mine[mine["trial_id"].isin(ids)]
+        made.append(_section(sweep, scale, ids, mine, results.trials, superseded, anchors))
+    return sorted(made, key=lambda section: section.kind != "transport")
+
+
+def option_text(value: Any) -> str:
+    """A setting's value as people write it: 128×128 for a list, 0.0003 for a float, none for null."""
+    if isinstance(value, list | tuple):
+        return "×".join(option_text(item) for item in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def differing(mappings: list[dict[str, Any]]) -> list[str]:
+    """Keys whose values are not the same in all mappings, in order of appearance."""
+    names = dict.fromkeys(name for mapping in mappings for name in mapping)
+    return [name for name in names if len({json.dumps(mapping.get(name, "")) for mapping in mappings}) > 1]
+
+
+def _section(
+    sweep: str,
+    scale: str,
+    ids: list[str],
+    rows: pd.DataFrame,
+    records: Mapping[str, dict[str, Any]],
+    superseded: int,
+    anchors: set[str],
+) -> Section:
+    found = {str(row["trial_id"]): row for row in rows.drop_duplicates("trial_id").to_dict("records")}
+    known = {t: records[t] if t in records else _record(t, found[t]) for t in ids}
+    settings = _settings(list(known.values()))
+    lines = []
+    for trial_id, record in known.items():
+        spec = record["spec"]
+        setting = settings[_setting_key(spec)]
+        anchor = f"trial-{trial_id}"
+        anchor = anchor if anchor not in anchors else f"{anchor}-{sweep}-{scale}"
+        anchors.add(anchor)
+        line = {
+            "trial_id": trial_id,
+            "anchor": anchor,
+            "setting": setting.key,
+            "label": setting.label,
+            "method": setting.method,
+            "ranked": not setting.is_reference,
+            "dataset": spec["dataset"]["name"],
+            "dataset_options": json.dumps(spec["dataset"]["options"], sort_keys=True),
+            "seed": spec["seed"],
+        }
+        outcome = found.get(trial_id, {"status": MISSING})
+        lines.append({**line, **{name: outcome.get(name) for name in OUTCOME}})
+    trials = pd.DataFrame(lines)
+    metrics = rows[rows["metric"].notna()]
+    joined = metrics.drop(columns=["dataset_options"]).merge(
+        trials[["trial_id", "setting", "label", "anchor", "dataset_options"]], on="trial_id"
+    )
+    return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics), known, superseded)
+
+
+def _setting_key(spec: Mapping[str, Any]) -> str:
+    return json.dumps([spec["method"], spec["budget"]], sort_keys=True)
+
+
+def _settings(records: list[dict[str, Any]]) -> dict[str, Setting]:
+    """Settings by key; those of one method are told apart by the hyperparameters (and budgets) in which they differ."""
+    by_method: dict[str, dict[str, dict[str, Any]]] = {}
+    for record in records:
+        by_method.setdefault(record["spec"]["method"]["name"], {}).setdefault(_setting_key(record["spec"]), record)
+    labels = {}
+    for method, found in by_method.items():
+        described = {
+            key: {
+                **record["spec"]["method"]["params"],
+                **record["spec"]["budget"],
+                "version": record["spec"]["method"]["version"],
+            }
+            for key, record in found.items()
+        }
+        names = differing(list(described.values()))
+        for key, values in described.items():
+            told = [f"{name}={option_text(values[name])}" for name in names if name in values]
+            labels[key] = " ".join([method, *told])
+    return {
+        key: Setting(key, record["spec"]["method"]["name"], labels[key], record.get("about", {}).get("method", {}))
+        for key, record in ((_setting_key(record["spec"]), record) for record in records)
+    }
+
+
+def _outputs(records: Mapping[str, dict[str, Any]], rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What is known of each metric, in the order of the sweep's list of metrics, then of the rows."""
+    about: dict[str, dict[str, Any]] = {}
+    asked: dict[str, int] = {}
+    for record in records.values():
+        about.update(record.get("about", {}).get("metrics", {}))
+        for metric in record["spec"]["metrics"]:
+            asked.setdefault(metric["name"], len(asked))
+    for row in rows.drop_duplicates("metric").to_dict("records"):
+        fallback = {"metric": row["metric"], "unit": "", "meaning": "", "source": ""}
+        about.setdefault(row["metric"], {**fallback, "table": row["table"], "direction": row["direction"]})
+    appearance = {name: position for position, name in enumerate(dict.fromkeys(rows["metric"]))}
+    last = len(appearance)
+    order = sorted(about, key=lambda name: (asked.get(about[name]["metric"], last), appearance.get(name, last), name))
+    return {name: about[name] for name in order}
+
+
+def _record(trial_id: str, row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """The trial as far as its rows tell, for row files that came without their record."""
+    return {
+        "trial_id": trial_id,
+        "sweep": row["sweep"],
+        "scale": row["scale"],
+        "published": None,
+        "spec": {
+            "kind": row["kind"],
+            "dataset": {
+                "name": row["dataset"],
+                "options": json.loads(row["dataset_options"]),
+                "version": int(row["dataset_version"]),
+            },
+            "method": {
+                "name": row["method"],
+                "params": json.loads(row["params"]),
+                "version": int(row["method_version"]),
+            },
+            "seed": int(row["seed"]),
+            "budget": {"steps": None, "epochs": None, "batch_size": None},
+            "metrics": [],
+            "splits": [],
+        },
+        "about": {},
+    }
