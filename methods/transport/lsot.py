@@ -1,0 +1,129 @@
+"""Large-scale optimal transport: a regularized plan from two dual networks, then a map by barycentric projection.
+
+Seguy, Damodaran, Flamary, Courty, Rolet, Blondel (2018), "Large-Scale Optimal Transport and Mapping Estimation",
+arXiv 1711.02283.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Losses, TransportMap
+
+LINEAR_FROM = 30.0
+"""Beyond this exponent exp is continued by its tangent: single precision overflows, and Adam squares gradients."""
+
+
+class LSOT(TransportMap):
+    """Stochastic ascent of the regularized dual in u and v (paper, Algorithm 1), then push = f (Algorithm 2).
+
+    Cost c(x, y) = ‖x - y‖². Every pair of a batch counts. There is no inverse. Defaults (networks, Adam with the
+    AMSGrad correction, lr, L2 regularization and its ε) are those of the authors' continuous example; they state none
+    for Gaussians in D dimensions.
+
+    Args:
+        dim: dimension D of the points.
+        regularization: "l2" penalizes the plan's squared density, "entropic" its entropy.
+        epsilon: strength ε of the regularization, in units of the cost.
+        potential_hidden: widths of the ReLU networks u and v.
+        map_hidden: widths of the ReLU network f.
+        dual_share: share of the planned steps spent on the dual; the rest trains the map.
+        lr: Adam's learning rate, both stages.
+    """
+
+    name = "lsot"
+    paper = "Seguy et al. 2018, arXiv 1711.02283"
+    summary = "regularized dual in two networks, then a map by barycentric projection"
+    family = "OT map"
+    steps_taken: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        regularization: Literal["l2", "entropic"] = "l2",
+        epsilon: float = 0.0025,
+        potential_hidden: tuple[int, ...] = (128, 256, 128),
+        map_hidden: tuple[int, ...] = (128,),
+        dual_share: float = 0.5,
+        lr: float = 1e-3,
+    ) -> None:
+        super().__init__(dim)
+        if epsilon <= 0:
+            raise ValueError(f"lsot: epsilon is {epsilon}; it must be positive")
+        if not 0 < dual_share < 1:
+            raise ValueError(f"lsot: dual_share is {dual_share}; both stages need steps, so it must lie within (0, 1)")
+        self.regularization = regularization
+        self.epsilon = epsilon
+        self.dual_share = dual_share
+        self.source_potential = _relu_network(dim, *potential_hidden, 1)
+        self.target_potential = _relu_network(dim, *potential_hidden, 1)
+        self.map = _relu_network(dim, *map_hidden, dim)
+        duals = [*self.source_potential.parameters(), *self.target_potential.parameters()]
+        self.dual_optimizer = torch.optim.Adam(duals, lr=lr, amsgrad=True)
+        self.map_optimizer = torch.optim.Adam(self.map.parameters(), lr=lr, amsgrad=True)
+        self.register_buffer("steps_taken", torch.zeros((), dtype=torch.int64))
+
+    def push(self, points: Tensor) -> Tensor:
+        return self.map(points)
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        """One update of u and v ("dual", the negated objective) or, once theirs are spent, of f ("map")."""
+        training_dual = self.steps_taken < self.dual_share * self.planned_steps
+        self.steps_taken += 1
+        if training_dual:
+            return self._dual_step(source_points, target_points)
+        return self._map_step(source_points, target_points)
+
+    def _dual_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        """Ascends E[u(X) + v(Y)] + E[F(X, Y)] with F = -ε exp(s/ε) or -s₊²/(4ε), s = u + v - c."""
+        u, v = self.source_potential(source_points), self.target_potential(target_points).T
+        slack = u + v - _squared_distances(source_points, target_points)
+        if self.regularization == "l2":
+            penalty = slack.clamp(min=0).square() / (4 * self.epsilon)
+        else:
+            penalty = self.epsilon * _tame_exp(slack / self.epsilon)
+        loss = penalty.mean() - u.mean() - v.mean()
+        self.dual_optimizer.zero_grad()
+        loss.backward()
+        self.dual_optimizer.step()
+        return {"dual": loss.detach()}
+
+    def _map_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        """Descends E[H(X, Y) ‖f(X) - Y‖²], H = exp(s/ε) or s₊/(2ε) the density of the plan."""
+        with torch.no_grad():
+            u, v = self.source_potential(source_points), self.target_potential(target_points).T
+            slack = u + v - _squared_distances(source_points, target_points)
+            if self.regularization == "l2":
+                density = slack.clamp(min=0) / (2 * self.epsilon)
+            else:
+                density = _tame_exp(slack / self.epsilon)
+        loss = (density * _squared_distances(self.map(source_points), target_points)).mean()
+        self.map_optimizer.zero_grad()
+        loss.backward()
+        self.map_optimizer.step()
+        return {"map": loss.detach()}
+
+
+def _relu_network(*widths: int) -> nn.Sequential:
+    """Fully connected, ReLU between layers."""
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(widths):
+        layers += [nn.Linear(narrow, wide), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """‖leftᵢ - rightⱼ‖², [B, D] and [B', D] -> [B, B']."""
+    squares = left.square().sum(dim=1, keepdim=True) + right.square().sum(dim=1)
+    return squares - 2 * left @ right.T
+
+
+def _tame_exp(exponent: Tensor) -> Tensor:
+    """exp, continued by its tangent beyond LINEAR_FROM."""
+    capped = exponent.clamp(max=LINEAR_FROM)
+    return capped.exp() * (1 + exponent - capped)
