@@ -142,7 +142,7 @@ def _show_summary(console: Console, statuses: Mapping[Trial, str | None], store:
     console.print(table)
     bad = [trial for trial, status in statuses.items() if status != "ok"]
     for trial in bad[:10]:
-        console.print(f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False)
+        console.print(f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False, soft_wrap=True)
     if len(bad) > 10:
         console.print(f"… and {len(bad) - 10} more")
-    console.print(f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False)
+    console.print(f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ give the same numbers.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 from bench.errors import UserError
 from bench.identity import Resources, Trial
-from bench.store import Store, StoreError
+from bench.store import Store
 from bench.trial import Outcome, missing_row, run_trial
 
 REPORT_SECONDS = 2.0
@@ -55,16 +56,18 @@ def execute(
     """
     run = _run_ray if executor == "ray" else _run_inline
     before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
-    completed = False
+    unwritten = Outcome("lost", "WorkerDied", "its process died, twice, before it could write a row")
     try:
         with _terminate_as_interrupt():
             run(trials, store, data_root, display, address)
-        completed = True
     except KeyboardInterrupt:
-        pass
+        unwritten = Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
+    except BaseException as error:
+        unwritten = Outcome("lost", type(error).__name__, f"the run ended before it: {error}")
+        raise
     finally:
-        _reconcile(before, store, display, completed)
-    return completed
+        _reconcile(before, store, display, unwritten)
+    return unwritten.status != "interrupted"
 
 
 def _run_inline(
@@ -89,6 +92,7 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",  # the trial's row says so
         "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -111,13 +115,14 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise ExecutionError(f"Ray does not start: {error}; --executor inline runs without it") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of dead workers; again, rows say so
     try:
         cluster = ray.cluster_resources()
         available = Resources(int(cluster.get("CPU", 0)), cluster.get("GPU", 0))
         placeable = _placeable(trials, available, store, display)
         if not placeable:
             return
-        callback = _display_callback(tune, {trial.id + trial.sweep: trial for trial in placeable}, display)
+        callback = _display_callback(tune, placeable, display)
         on_gpu = any(trial.resources.gpus for trial in placeable)
         with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
             tune.Tuner(
@@ -162,25 +167,33 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
 
 
-def _display_callback(tune: Any, trials: dict[str, Trial], display: Display) -> Any:
+def _display_callback(tune: Any, planned: Sequence[Trial], display: Display) -> Any:
     """A Tune callback that tells the display what workers report."""
 
-    def ours(trial: Any) -> Trial:
-        record = trial.config["run"]
-        return trials[record["trial_id"] + record["sweep"]]
-
     class Callback(tune.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.display = display
+            self.ours = {(trial.sweep, trial.id): trial for trial in planned}
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return tune.Callback, ()  # Tune saves callbacks with the experiment; a terminal cannot be saved
+
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            display.started(ours(trial))
+            self.display.started(self._our(trial))
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
         ) -> None:
             if "stage" in result:
-                display.advanced(ours(trial), result["stage"], result["step"], result["planned"], result["loss"])
+                told = (result["stage"], result["step"], result["planned"], result["loss"])
+                self.display.advanced(self._our(trial), *told)
             elif "status" in result:
                 outcome = Outcome(result["status"], result["error_type"], result["error"])
-                display.ended(ours(trial), outcome)
+                self.display.ended(self._our(trial), outcome)
+
+        def _our(self, trial: Any) -> Trial:
+            record = trial.config["run"]
+            return self.ours[record["sweep"], record["trial_id"]]
 
     return Callback()
 
@@ -204,25 +217,17 @@ def _placeable(trials: Sequence[Trial], available: Resources, store: Store, disp
     return placeable
 
 
-def _reconcile(before: Mapping[Trial, Any], store: Store, display: Display, completed: bool) -> None:
-    """Gives a row to every trial that wrote none: its process died, or it never began.
+def _reconcile(before: Mapping[Trial, Any], store: Store, display: Display, outcome: Outcome) -> None:
+    """Gives a row with this outcome to every trial that wrote none: its process died, or it never began.
 
     before: the stamp of each trial's row file from before the run. An ok row of an earlier run stays.
     """
     for trial, stamp in before.items():
         if store.stamp(trial.sweep, trial.id) != stamp:
             continue
-        outcome = (
-            Outcome("lost", "WorkerDied", "its process died, twice, before it could write a row")
-            if completed
-            else Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
-        )
-        try:
-            if store.status(trial.sweep, trial.id) != "ok":
-                missing_row(trial, store, outcome)
-        except StoreError as error:
-            outcome.error = f"{outcome.error}; {error}"
         display.ended(trial, outcome)
+        if store.status(trial.sweep, trial.id) != "ok":
+            missing_row(trial, store, outcome)
 
 
 @contextmanager

@@ -14,6 +14,9 @@ from bench.errors import UserError
 from bench.options import nearest
 from bench.store import Store
 
+COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads")
+PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")
+
 
 def show_list(what: str, sweeps: Path, console: Console) -> None:
     """Prints the methods, datasets, metrics, sweeps (of a file) or published tables."""
@@ -43,14 +46,24 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     trial_id = matches[0]
     record = found.trials[trial_id]
     rows = found.rows[found.rows["trial_id"] == trial_id]
-    console.print(f"trial {trial_id}", highlight=False)
-    console.print_json(json.dumps({"sweep": record["sweep"], "scale": record["scale"], **record["spec"]}))
+
+    def line(name: str, value: Any) -> None:
+        console.print(f"{name:18} {_plain(value)}", markup=False, highlight=False, soft_wrap=True)
+
+    spec = record["spec"]
+    line("trial", trial_id)
+    line("sweep", f"{record['sweep']} at {record['scale']} scale")
+    for name, options in (("dataset", "options"), ("method", "params")):
+        line(name, f"{spec[name]['name']} version {spec[name]['version']} {json.dumps(spec[name][options])}")
+    line("seed", spec["seed"])
+    line("budget", json.dumps(spec["budget"]))
+    line("again with", f"python -m bench run sweeps.toml --scale {record['scale']} --only {trial_id[:12]} --force")
     if rows.empty:
         console.print("it has not run yet")
         return 1
     first = rows.iloc[0]
     error = f": {first['error_type']}: {first['error']}" if pd.notna(first["error"]) else ""
-    console.print(f"status {first['status']}{error}", markup=False)
+    line("status", f"{first['status']}{error}")
     table = Table("metric", "split", "value", "samples", "protocol", box=None, header_style="bold")
     for _, row in rows[rows["metric"].notna()].iterrows():
         value = f"{row['value']:.6g}" if pd.notna(row["value"]) else f"none: {row['reason']}"
@@ -58,12 +71,10 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
         table.add_row(row["metric"], row["split"], value, samples, row["protocol"])
     if table.row_count:
         console.print(table)
-    for column in ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"):
-        console.print(f"{column:18} {_plain(first[column])}", markup=False, highlight=False)
-    for column in ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages"):
-        console.print(f"{column:18} {_plain(first[column])}", markup=False, highlight=False)
+    for column in (*COST, *PROVENANCE):
+        line(column, first[column])
     for path in store.artifacts(trial_id).values():
-        console.print(f"{'artifact':18} {path}", markup=False, highlight=False, soft_wrap=True)
+        line("artifact", path)
     return 0 if first["status"] == "ok" else 1
 
 
@@ -133,4 +144,6 @@ _PUBLISHED_COLUMNS = ("dataset_published", "method_published", "metric_published
 
 
 def _plain(value: Any) -> str:
-    return "unknown" if pd.isna(value) else str(value)
+    if pd.isna(value):
+        return "unknown"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

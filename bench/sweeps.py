@@ -16,6 +16,7 @@ from bench.errors import UserError
 from bench.identity import Budget, Resources, Setting, Trial
 from bench.metrics.base import ARRAYS, CONTEXT, Metric, all_metrics
 from bench.options import Option, defaults, describe_type, fits, nearest, normalize, options_of
+from bench.published import load_published
 from bench.registry import KINDS, UnknownName, find_dataset, find_method, kind_of
 from datasets.base import SPLITS, Dataset, ImageDataset, PairDataset
 
@@ -184,6 +185,7 @@ class _Reader:
         budget = self._budget(table, kind)
         resources = self._resources(table.get("resources", {}))
         splits = self._splits(table.get("splits", ["test"]))
+        self._published(table.get("published"))
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
@@ -406,6 +408,12 @@ class _Reader:
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             self.wrong("resources.gpus", f"must be 0, a fraction of one GPU, or a whole number of them, not {gpus:g}")
         return Resources(cpus, gpus)
+
+    def _published(self, name: str | None) -> None:
+        published = load_published()
+        known = set(published["paper"] + "/" + published["table"])
+        if name is not None and name not in known:
+            self.wrong("published", f'no published table "{name}": {nearest(name, known)}')
 
     def _splits(self, given: Sequence[Any]) -> tuple[str, ...]:
         for name in given:

@@ -41,12 +41,16 @@ class Watch:
     report: Report
     timeout: float | None = None
     curves: list[dict[str, Any]] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
+    started: float = 0.0
+
+    def start(self) -> None:
+        """Starts the clock of the curves and of the time limit."""
+        self.started = time.perf_counter()
 
     def record(self, stage: str, step: int, planned: int | None, losses: Losses) -> None:
         """Takes one update's losses. Raises Diverged or TimedOut."""
         seconds = time.perf_counter() - self.started
-        values = {name: float(value) for name, value in losses.items()}
+        values = {name: float(value.detach()) for name, value in losses.items()}
         self.curves += [
             {"stage": stage, "step": step, "seconds": seconds, "name": name, "value": value}
             for name, value in values.items()
@@ -88,12 +92,12 @@ class ImageBatches:
         return batch.float() / 255
 
 
-def samplers(dataset: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:
+def samplers(pair: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:
     """Source and target samplers, each on a stream of its own derived from `axes`."""
     source_stream, target_stream = generator("source", **axes), generator("target", **axes)
     return (
-        lambda count: dataset.source(count, source_stream).to(device),
-        lambda count: dataset.target(count, target_stream).to(device),
+        lambda count: pair.source(count, source_stream).to(device),
+        lambda count: pair.target(count, target_stream).to(device),
     )
 
 

@@ -156,7 +156,7 @@ class _Run:
 
     def _train(self, method: Any, prepare: tuple[Any, ...], next_batch: Any, finish: tuple[Any, ...]) -> None:
         steps = method.planned_steps if method.trains else 0
-        start = time.perf_counter()
+        self.watch.start()
         method.train()
         try:
             seed_torch("preparation", **self.axes)
@@ -169,7 +169,7 @@ class _Run:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             trained = [point["step"] for point in self.watch.curves if point["stage"] == "train"]
-            self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - start}
+            self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - self.watch.started}
         method.eval()
 
     def _evaluate(self, splits: Sequence[Evidence]) -> None:

@@ -1,0 +1,102 @@
+"""Every registered method and dataset fulfils its contract: one test each, not a file a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.check import check_method
+from bench.options import defaults, fits, options_of
+from bench.registry import UnknownName, all_datasets, all_methods, find_dataset, find_method
+from datasets.base import SPLITS, ImageDataset, PairDataset
+from datasets.cache import load_splits
+
+# Options under which a dataset is small enough to build in a test.
+SMALL = {"sprites": {"size": 32, "train": 200, "validation": 20, "test": 50}}
+
+IMAGES = [name for name, cls in all_datasets().items() if issubclass(cls, ImageDataset)]
+PAIRS = [name for name, cls in all_datasets().items() if issubclass(cls, PairDataset)]
+
+
+@pytest.mark.parametrize("name", all_methods())
+def test_method_fulfils_its_contract(name: str) -> None:
+    failed = [f"{verdict.clause}: {verdict.detail}" for verdict in check_method(name) if verdict.passed is False]
+    assert not failed, "\n".join(failed)
+
+
+@pytest.mark.parametrize("name", all_datasets())
+def test_dataset_says_what_it_is(name: str) -> None:
+    cls = find_dataset(name)
+    for attribute in ("summary", "license", "citation"):
+        assert getattr(cls, attribute), f"{attribute} is empty"
+    for option in options_of(cls).values():
+        assert fits(option.default, option.type), option.name
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_come_in_the_stated_shape_with_labels_and_factors_in_range(name: str, data_folder: Path) -> None:
+    cls = find_dataset(name)
+    options = {**defaults(options_of(cls)), **SMALL.get(name, {})}
+    dataset = cls(**options)
+    assert isinstance(dataset, ImageDataset)
+    splits = load_splits(dataset, options, data_folder)
+    assert set(splits) == set(SPLITS)
+    for split in splits.values():
+        assert split.images.dtype == np.uint8
+        assert split.images.shape[1:] == dataset.image_shape
+        assert split.images.max() > 128
+        assert (split.labels is not None) == (dataset.num_classes > 0)
+        assert (split.factors is not None) == bool(dataset.factors)
+        if split.labels is not None:
+            assert split.labels.shape == (len(split.images),)
+            assert 0 <= split.labels.min() <= split.labels.max() < dataset.num_classes
+        if split.factors is not None:
+            assert split.factors.shape == (len(split.images), len(dataset.factors))
+            assert (split.factors >= 0).all()
+            assert (split.factors < [factor.size for factor in dataset.factors]).all()
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_sample_from_the_given_generator_with_the_stated_variance(name: str) -> None:
+    dataset = find_dataset(name)()
+    assert isinstance(dataset, PairDataset)
+    for draw, variance in ((dataset.source, dataset.source_variance), (dataset.target, dataset.target_variance)):
+        torch.manual_seed(0)
+        points = draw(20_000, torch.Generator().manual_seed(3))
+        torch.manual_seed(1)
+        assert torch.equal(points, draw(20_000, torch.Generator().manual_seed(3)))
+        assert points.shape == (20_000, dataset.dim)
+        assert points.dtype == torch.float32
+        assert points.var(dim=0).sum().item() == pytest.approx(variance, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [n for n in PAIRS if find_dataset(n).has_true_map])
+def test_the_true_map_carries_source_to_target_and_back(name: str) -> None:
+    dataset = find_dataset(name)()
+    assert isinstance(dataset, PairDataset)
+    points = dataset.source(20_000, torch.Generator().manual_seed(0))
+    pushed = dataset.true_map(points)
+    assert torch.allclose(dataset.true_inverse(pushed), points, atol=1e-3)
+    assert pushed.var(dim=0).sum().item() == pytest.approx(dataset.target_variance, rel=0.05)
+
+
+def test_a_method_outside_the_repository_is_named_by_module_and_class() -> None:
+    assert find_method("tests.faulty:Shift").name == "shift"
+    for wrong in ("tests.faulty:Absent", "tests.absent:Shift", "tests.faulty:os", "w2gm"):
+        with pytest.raises(UnknownName, match=wrong.split(":")[-1]):
+            find_method(wrong)
+
+
+def test_the_contract_check_fails_methods_that_break_it() -> None:
+    failed = {
+        name: [verdict.clause for verdict in check_method(f"tests.faulty:{name}") if verdict.passed is False]
+        for name in ("Shift", "TurnsNaN", "Raises")
+    }
+    assert failed == {
+        "Shift": [],
+        "TurnsNaN": ["trains with finite losses"],
+        "Raises": ["trains with finite losses"],
+    }

@@ -1,0 +1,96 @@
+"""Batches depend on the seed alone, and losses are watched."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bench.environment import generator
+from bench.training import Diverged, ImageBatches, TimedOut, Watch, run_stage, run_steps, samplers
+from datasets.pairs.gaussians import Gaussians
+from methods.base import Losses
+from tests.faulty import Shift
+
+IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+
+
+def no_report(stage: str, step: int, planned: int | None, loss: float) -> None:
+    pass
+
+
+def batches(batch_size: int, seed: int = 0) -> ImageBatches:
+    return ImageBatches(IMAGES, batch_size, generator("test", seed=seed), torch.device("cpu"))
+
+
+def test_batches_are_floats_between_0_and_1_of_the_asked_size() -> None:
+    batch = next(batches(4))
+    assert batch.shape == (4, 1, 1, 1)
+    assert batch.dtype == torch.float32
+    assert 0 <= batch.min() <= batch.max() <= 9 / 255 + 1e-7
+
+
+def test_every_image_comes_once_an_epoch_also_when_batches_straddle_epochs() -> None:
+    stream = batches(3)
+    seen = torch.cat([next(stream).flatten() for _ in range(10)]).mul(255).round().int().tolist()
+    for epoch in range(3):
+        assert sorted(seen[epoch * 10 : (epoch + 1) * 10]) == list(range(10))
+
+
+def test_batches_repeat_for_a_seed_and_differ_between_seeds() -> None:
+    first, again, other = batches(10), batches(10), batches(10, seed=1)
+    one = next(first)
+    assert torch.equal(one, next(again))
+    assert not torch.equal(one, next(other))
+
+
+def test_a_batch_may_be_larger_than_the_set() -> None:
+    assert len(next(batches(25))) == 25
+
+
+def test_samplers_of_a_stage_repeat_whatever_was_drawn_elsewhere() -> None:
+    axes = {"seed": 0, "dataset": ["gaussians", {"dim": 2}]}
+    source, target = samplers(Gaussians(dim=2), torch.device("cpu"), stage="train", **axes)
+    torch.rand(7)
+    again, _ = samplers(Gaussians(dim=2), torch.device("cpu"), stage="train", **axes)
+    target(5)
+    assert torch.equal(source(3), again(3))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where() -> None:
+    watch = Watch(no_report)
+    with pytest.raises(Diverged, match="critic is nan at step 7 of train"):
+        watch.record("train", 7, 10, {"loss": torch.tensor(1.0), "critic": torch.tensor(math.nan)})
+    assert [point["name"] for point in watch.curves] == ["loss", "critic"]
+
+
+def test_the_time_limit_stops_the_run() -> None:
+    with pytest.raises(TimedOut, match="time limit"):
+        Watch(no_report, timeout=1.0).record("train", 1, 10, {"loss": torch.tensor(1.0)})
+
+
+def test_training_makes_the_planned_updates_and_keeps_first_and_last_of_the_curve() -> None:
+    watch, taken = Watch(no_report), []
+
+    class Counted(Shift):
+        def train_step(self, source_points: torch.Tensor, target_points: torch.Tensor) -> Losses:
+            taken.append(1)
+            return super().train_step(source_points, target_points)
+
+    points = torch.zeros(4, 2)
+    run_steps(watch, Counted(2), 1001, lambda: (points, points + 1))
+    steps = [point["step"] for point in watch.curves]
+    assert len(taken) == 1001
+    assert steps[0] == 1
+    assert steps[-1] == 1001
+    assert len(steps) < 300
+
+
+def test_a_stage_that_yields_losses_leaves_a_curve_that_thins_out() -> None:
+    watch = Watch(no_report)
+    run_stage(watch, "prepare", ({"loss": torch.tensor(1.0 / (i + 1))} for i in range(5000)))
+    assert 50 < len(watch.curves) < 500
+    run_stage(watch, "finish", None)
+    assert {point["stage"] for point in watch.curves} == {"prepare"}
