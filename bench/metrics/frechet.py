@@ -85,7 +85,7 @@ def reference_statistics(extractor: Extractor, images: np.ndarray, device: Devic
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with partial.open("wb") as file:
-            np.savez(file, **statistics)  # type: ignore[arg-type]
+            np.savez(file, mu=statistics["mu"], sigma=statistics["sigma"])
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
