@@ -216,6 +216,17 @@ class TestCacheOfReferenceStatistics:
             reference_statistics(MeanColor(weights_sha256=version), smooth_images(10), CPU, tmp_path)
         assert extractions.call_count == 2
 
+    def test_another_number_of_threads_does_not_share_statistics(self, extractions: mock.Mock, tmp_path: Path) -> None:
+        """Their sums differ in the last bits, so sharing would make values depend on which trial came first."""
+        before = torch.get_num_threads()
+        try:
+            for threads in (1, 2, 1):
+                torch.set_num_threads(threads)
+                reference_statistics(MeanColor(), smooth_images(10), CPU, tmp_path)
+        finally:
+            torch.set_num_threads(before)
+        assert extractions.call_count == 2
+
     @pytest.mark.parametrize(
         "damage",
         [

@@ -62,14 +62,19 @@ def reference_statistics(extractor: Extractor, images: np.ndarray, device: Devic
     """Statistics of the features of a dataset's images, uint8 [N, C, H, W], from `cache` where they lie there.
 
     The key is the content: the images' bytes, the extractor with its weights, and the version of the preprocessing.
-    A cache file that cannot be read is replaced.
+    Device and threads belong to it too, since sums in float32 depend on them: a trial's value must not depend on who
+    filled the cache. A cache file that cannot be read is replaced.
     """
+    import torch
+
     content = {
         "images": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
         "shape": images.shape,
         "extractor": extractor.name,
         "weights": extractor.weights_sha256,
         "preprocessing": PREPROCESSING_VERSION,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path = Path(cache) / "feature-statistics" / f"{key}.npz"
