@@ -1,0 +1,243 @@
+"""Which charts a section gets, and the frames they are drawn from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bench.report.charts import (
+    Axis,
+    Chart,
+    against_option,
+    log_axis,
+    metric_axis,
+    scatter,
+    seeds_by_setting,
+    training_curves,
+)
+from bench.report.columns import DATASET, Column, board_keys, dataset_headings
+from bench.report.leaderboards import Board, PublishedCell
+from bench.report.records import Section
+
+TRADE_OFFS = (
+    ("reconstruction", "generation"),
+    ("disentanglement", "reconstruction"),
+    ("disentanglement", "generation"),
+)
+"""Pairs of tables whose first metrics are worth seeing against each other."""
+CURVE_POINTS = 120
+CURVE_PANELS = 24
+
+
+def figures(section: Section, boards: list[Board], curves: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
+    """The charts of a section: its metrics with every seed, trade-offs, time, and training curves.
+
+    curves: columns of the store's curves, of the section's trials.
+    """
+    mine = {setting.method: colors[setting.method] for setting in section.settings.values()}
+    made = [chart for board in boards for chart in _metric_charts(section, board, mine)]
+    made += _trade_offs(section, boards, mine)
+    made += _time(section, boards, mine)
+    made += _curves(section, curves, mine)
+    return made
+
+
+def first_losses(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of each trial the loss that progress displays show: the first one recorded in training, else at all."""
+    in_order = curves.sort_values("stage", key=lambda stage: stage != "train", kind="stable")
+    first = in_order.drop_duplicates("trial_id")[["trial_id", "stage", "name"]]
+    return curves.merge(first, on=["trial_id", "stage", "name"])
+
+
+def thinned(values: list[Any], limit: int = CURVE_POINTS) -> list[Any]:
+    """At most about `limit` of the values, evenly, with the first and the last."""
+    stride = math.ceil(len(values) / limit) or 1
+    kept = values[::stride]
+    return kept if not values or (len(values) - 1) % stride == 0 else [*kept, values[-1]]
+
+
+def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) -> list[Chart]:
+    options = _numbers(board) if board.is_grid else None
+    if options:
+        return _against_option(section, board, options, colors)
+    made: list[Chart] = []
+    for position, column in enumerate(board.columns):
+        points, means = _points(section, column), _means(board, position)
+        if points.empty:
+            continue
+        about = section.outputs[column.metric]
+        heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
+        title = " · ".join(filter(None, [heading, column.detail]))
+        chart = seeds_by_setting(points, means, metric_axis(column.metric, about, list(points["value"])), colors)
+        caption = "Dots are seeds, ticks means, bars 95% intervals; grey diamonds are published values."
+        made.append(Chart(f"{board.slug}-{position}", title, caption if not made else "", chart))
+    return made
+
+
+def _against_option(section: Section, board: Board, options: list[float], colors: Mapping[str, str]) -> list[Chart]:
+    metric = board.columns[0].metric
+    points = pd.concat([_points(section, c).assign(x=x) for c, x in zip(board.columns, options, strict=True)])
+    means = pd.concat([_means(board, k).assign(x=x) for k, x in enumerate(options)], ignore_index=True)
+    if points.empty:
+        return []
+    published = [
+        {"label": f"{name}, published", "method": method, "x": x, "value": cell.value, "printed": cell.text}
+        for name, method, cells in _published_lines(board)
+        for x, cell in zip(options, cells, strict=True)
+        if cell and not math.isnan(cell.value)
+    ]
+    theirs = pd.DataFrame(published, columns=["label", "method", "x", "value", "printed"])
+    x_axis = _option_axis(board.axis, options)
+    y_axis = metric_axis(metric, section.outputs[metric], [*points["value"], *theirs["value"]])
+    caption = f"{metric} against {board.axis}. Dots are seeds, lines means, bars 95% intervals."
+    caption += " Grey and hollow: published; a bound such as <1 is drawn at its limit." if published else ""
+    chart = against_option(points, means, theirs, x_axis, y_axis, colors)
+    return [Chart(board.slug, f"{metric} against {board.axis}", caption, chart)]
+
+
+def _trade_offs(section: Section, boards: list[Board], colors: Mapping[str, str]) -> list[Chart]:
+    measured = {} if len(section.datasets) > 1 else _first_measured(section, boards)
+    made = []
+    for across, up in TRADE_OFFS:
+        if across in measured and up in measured:
+            made += _scatter(section, f"{across}-{up}", measured[across], measured[up], colors)
+    return made
+
+
+def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> list[Chart]:
+    """Time against the option of a grid; for a single dataset, a metric against time."""
+    ended = section.trials[(section.trials["status"] == "ok") & (section.trials["train_seconds"] > 0)]
+    if ended.empty or not boards:
+        return []
+    points = ended[["label", "method", "seed"]].assign(value=ended["train_seconds"].astype(float))
+    label = "training time, s"
+    if len(section.datasets) == 1:
+        measured = _first_measured(section, boards)
+        quality = next(
+            (measured[table] for table in ("generation", "disentanglement", "transport") if table in measured), None
+        )
+        times = points.groupby("label", sort=False)["value"].mean()
+        return (
+            []
+            if quality is None
+            else _scatter(section, "time", (label, log_axis(label, list(times)), times), quality, colors)
+        )
+    options = _numbers(boards[0])
+    if not options:
+        return []
+    place = {column.dataset: x for column, x in zip(boards[0].columns, options, strict=True)}
+    points["x"] = [place.get(key, math.nan) for key in ended[DATASET].itertuples(index=False, name=None)]
+    points = points.dropna(subset=["x"])
+    grouped = points.groupby(["label", "method", "x"], sort=False)["value"]
+    means = grouped.mean().rename("mean").reset_index().assign(low=math.nan, high=math.nan)
+    nothing = pd.DataFrame(columns=["label", "method", "x", "value", "printed"])
+    axis = boards[0].axis
+    chart = against_option(
+        points, means, nothing, _option_axis(axis, options), log_axis(label, list(points["value"])), colors
+    )
+    return [Chart(f"{section.slug}-time", f"Training time against {axis}", "Dots are seeds, lines means.", chart)]
+
+
+def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
+    """The first loss of each setting; over a grid of datasets, on the one in its middle."""
+    datasets = list(section.datasets.itertuples(index=False, name=None))
+    chosen = datasets[len(datasets) // 2]
+    trials = section.trials[[key == chosen for key in section.trials[DATASET].itertuples(index=False, name=None)]]
+    lines = []
+    losses = first_losses(curves[curves["trial_id"].isin(trials["trial_id"])])
+    for trial in trials.to_dict("records"):
+        run = losses[losses["trial_id"] == trial["trial_id"]].dropna(subset=["value"])
+        for step, value in thinned(list(zip(run["step"], run["value"], strict=True))):
+            name = run["name"].iloc[0]
+            line = {"panel": f"{trial['label']}: {name}", "method": trial["method"], "run": f"seed {trial['seed']}"}
+            lines.append({**line, "step": int(step), "value": float(f"{value:.4g}")})
+    frame = pd.DataFrame(lines)
+    if frame.empty:
+        return []
+    frame = frame[frame["panel"].isin(list(dict.fromkeys(frame["panel"]))[:CURVE_PANELS])]
+    where = ""
+    if len(datasets) > 1:
+        axis, headings = dataset_headings(section)
+        where = " on " + " ".join(filter(None, [axis, headings[len(datasets) // 2]]))
+    caption = (
+        f"The first loss of each method over its updates{where}; a line a seed. Different losses are not comparable."
+    )
+    return [Chart(f"{section.slug}-curves", "Training curves", caption, training_curves(frame, colors))]
+
+
+Quantity = tuple[str, Axis, "pd.Series[float]"]
+"""A name, an axis, and a mean a setting, indexed by label."""
+
+
+def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapping[str, str]) -> list[Chart]:
+    means = pd.DataFrame({"x": x[2], "y": y[2]}).dropna().rename_axis("label").reset_index()
+    if len(means) < 2:
+        return []
+    methods = {setting.label: setting.method for setting in section.settings.values()}
+    means["method"] = means["label"].map(methods)
+    chart = scatter(means, x[1], y[1], colors)
+    return [Chart(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method.", chart)]
+
+
+def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
+    """Of each table, the first metric that has values."""
+    found: dict[str, Quantity] = {}
+    for board in boards:
+        for position, column in enumerate(board.columns):
+            about = section.outputs[column.metric]
+            values = {line.setting.label: line.cells[position].mean for line in board.lines}
+            known = pd.Series({label: value for label, value in values.items() if value is not None}, dtype=float)
+            if len(known) and about["table"] not in found:
+                found[about["table"]] = (column.metric, metric_axis(column.metric, about, list(known)), known)
+    return found
+
+
+def _points(section: Section, column: Column) -> pd.DataFrame:
+    """The values of a column, a line a seed: label, method, seed, value."""
+    rows = section.rows[section.rows["value"].notna()]
+    return rows.loc[[key == column.key for key in board_keys(rows)], ["label", "method", "seed", "value"]]
+
+
+def _means(board: Board, position: int) -> pd.DataFrame:
+    """A column's measured cells in the board's order: label, method, mean, low, high, published, printed."""
+    lines = []
+    for line in board.lines:
+        cell, published = line.cells[position], line.published[position]
+        if cell.mean is not None:
+            half = math.nan if cell.half_width is None else cell.half_width
+            interval = {"mean": cell.mean, "low": cell.mean - half, "high": cell.mean + half}
+            theirs = {
+                "published": published.value if published else math.nan,
+                "printed": published.text if published else "",
+            }
+            lines.append({"label": line.setting.label, "method": line.setting.method, **interval, **theirs})
+    return pd.DataFrame(lines, columns=["label", "method", "mean", "low", "high", "published", "printed"])
+
+
+def _published_lines(board: Board) -> list[tuple[str, str, list[PublishedCell | None]]]:
+    """(name, method, cells) of each published line; one for a method, however many settings of it were run."""
+    ours = {line.setting.method: line.published for line in board.lines if any(line.published)}
+    return [
+        *((method, method, cells) for method, cells in ours.items()),
+        *((name, "", cells) for name, cells in board.others),
+    ]
+
+
+def _numbers(board: Board) -> list[float] | None:
+    """The headings of a grid's columns as numbers, where there are at least three different ones."""
+    try:
+        numbers = [float(column.heading) for column in board.columns]
+    except ValueError:
+        return None
+    return numbers if len(set(numbers)) >= 3 else None
+
+
+def _option_axis(name: str, options: list[float]) -> Axis:
+    """Logarithmic where each value is at least half as large again as the one before."""
+    ticks = sorted(set(options))
+    growing = all(low > 0 and high >= 1.5 * low for low, high in itertools.pairwise(ticks))
+    return Axis(name, log=growing, ticks=tuple(ticks))
