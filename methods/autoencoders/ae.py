@@ -21,7 +21,7 @@ class AE(NetworkAutoencoder):
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
         batch_norm: whether the networks have batch norm.
-        learning_rate: of Adam.
+        lr: of Adam.
     """
 
     name = "ae"
@@ -37,10 +37,10 @@ class AE(NetworkAutoencoder):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = True,
-        learning_rate: float = 1e-4,
+        lr: float = 1e-4,
     ) -> None:
         super().__init__(image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm)
-        self.optimizer = optim.Adam(self.parameters(), lr=learning_rate)
+        self.optimizer = optim.Adam(self.parameters(), lr=lr)
 
     def train_step(self, images: Tensor) -> Losses:
         loss = squared_error(images, self.decoder(self.encoder(images)))

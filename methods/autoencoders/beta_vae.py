@@ -13,7 +13,7 @@ class BetaVAE(VAE):
 
     Args:
         beta: weight of the KL term; 4 in Higgins et al., 0.1 in the GWAE paper's CelebA baseline.
-        latent_dim, network, width, batch_norm, learning_rate, likelihood: see `VAE`.
+        latent_dim, network, width, batch_norm, lr, likelihood: see `VAE`.
     """
 
     name = "beta-vae"
@@ -30,7 +30,7 @@ class BetaVAE(VAE):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = True,
-        learning_rate: float = 1e-4,
+        lr: float = 1e-4,
         likelihood: Likelihood = "gaussian",
     ) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class BetaVAE(VAE):
             network=network,
             width=width,
             batch_norm=batch_norm,
-            learning_rate=learning_rate,
+            lr=lr,
             likelihood=likelihood,
         )
         self.beta = beta

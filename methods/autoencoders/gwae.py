@@ -43,12 +43,12 @@ class GWAE(GaussianAutoencoder):
         initial_distance_scale: a at the start; it is learned.
         critic_steps: updates of the critic for one of everything else.
         critic_width: filters of the critic's first convolution; its dense layers have 32 times as many units.
-        critic_learning_rate: of the critic's RMSprop.
+        critic_lr: of the critic's RMSprop.
         latent_dim: length of a code.
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
         batch_norm: whether the networks have batch norm.
-        learning_rate: of RMSprop for everything else.
+        lr: of RMSprop for everything else.
     """
 
     name = "gwae"
@@ -68,12 +68,12 @@ class GWAE(GaussianAutoencoder):
         initial_distance_scale: float = 2.5,
         critic_steps: int = 5,
         critic_width: int = 8,
-        critic_learning_rate: float = 1e-4,
+        critic_lr: float = 1e-4,
         latent_dim: int = 64,
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = False,
-        learning_rate: float = 1e-4,
+        lr: float = 1e-4,
     ) -> None:
         super().__init__(image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm)
         build_prior: dict[str, Callable[[int], nn.Module]] = {
@@ -89,8 +89,8 @@ class GWAE(GaussianAutoencoder):
         self.entropy_weight = entropy_weight
         self.critic_steps = critic_steps
         main = itertools.chain(self.encoder.parameters(), self.decoder.parameters(), self.prior.parameters())
-        self.optimizer = optim.RMSprop([*main, self.log_distance_scale], lr=learning_rate)
-        self.critic_optimizer = optim.RMSprop(self.critic.parameters(), lr=critic_learning_rate)
+        self.optimizer = optim.RMSprop([*main, self.log_distance_scale], lr=lr)
+        self.critic_optimizer = optim.RMSprop(self.critic.parameters(), lr=critic_lr)
 
     def sample_prior(self, count: int) -> Tensor:
         return self.prior(count, self.device)
@@ -103,8 +103,10 @@ class GWAE(GaussianAutoencoder):
 
     def train_step(self, images: Tensor) -> Losses:
         losses = self.autoencoder_step(images)
+        with torch.no_grad():
+            mean, log_variance = self.posterior(images)
         for _ in range(self.critic_steps):
-            losses["critic_loss"] = self.critic_step(images)
+            losses["critic_loss"] = self.critic_step(images, draw_gaussian(mean, log_variance))
         return losses
 
     def autoencoder_step(self, images: Tensor) -> Losses:
@@ -136,10 +138,9 @@ class GWAE(GaussianAutoencoder):
             "entropy": entropy,
         }
 
-    def critic_step(self, images: Tensor) -> Tensor:
-        """One update of the critic, on fresh codes and samples."""
+    def critic_step(self, images: Tensor, codes: Tensor) -> Tensor:
+        """One update of the critic, on images with codes drawn from their posteriors, and on fresh samples."""
         with torch.no_grad():
-            codes = draw_gaussian(*self.posterior(images))
             prior_codes = self.sample_prior(len(images))
             samples = self.decoder(prior_codes)
         # The weights do not change within a step: normalize them once for all evaluations.

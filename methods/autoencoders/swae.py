@@ -28,7 +28,7 @@ class SWAE(NetworkAutoencoder):
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
         batch_norm: whether the networks have batch norm.
-        learning_rate: of RMSprop.
+        lr: of RMSprop.
     """
 
     name = "swae"
@@ -47,13 +47,13 @@ class SWAE(NetworkAutoencoder):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = False,
-        learning_rate: float = 1e-3,
+        lr: float = 1e-3,
     ) -> None:
         super().__init__(image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm)
         self.penalty = penalty
         self.num_projections = num_projections
         self.prior = FIXED_PRIORS[prior](latent_dim)
-        self.optimizer = optim.RMSprop(self.parameters(), lr=learning_rate, alpha=0.9, eps=1e-7)
+        self.optimizer = optim.RMSprop(self.parameters(), lr=lr, alpha=0.9, eps=1e-7)
 
     def sample_prior(self, count: int) -> Tensor:
         return self.prior(count, self.device)

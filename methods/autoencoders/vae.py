@@ -26,7 +26,7 @@ class VAE(GaussianAutoencoder):
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
         batch_norm: whether the networks have batch norm.
-        learning_rate: of Adam.
+        lr: of Adam.
         likelihood: "gaussian" of unit variance, −log p(x | z) = ½‖x − x̂‖² up to a constant, as in those baselines;
             or "bernoulli", the cross-entropy, as in the 2019 study of disentanglement (arXiv 1811.12359).
     """
@@ -44,12 +44,12 @@ class VAE(GaussianAutoencoder):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = True,
-        learning_rate: float = 1e-4,
+        lr: float = 1e-4,
         likelihood: Likelihood = "gaussian",
     ) -> None:
         super().__init__(image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm)
         self.likelihood = likelihood
-        self.optimizer = optim.Adam(self.parameters(), lr=learning_rate)
+        self.optimizer = optim.Adam(self.parameters(), lr=lr)
 
     def train_step(self, images: Tensor) -> Losses:
         mean, log_variance = self.posterior(images)

@@ -41,10 +41,10 @@ class WAEGAN(WassersteinAutoencoder):
 
     Args:
         adversary_width: units of a hidden layer of the discriminator; 1024 for CelebA.
-        adversary_learning_rate: of the discriminator's Adam; 1e-3 for CelebA.
+        adversary_lr: of the discriminator's Adam; 1e-3 for CelebA.
         known_prior: see `CodeDiscriminator`; on for CelebA. For the normal prior only.
         penalty, reconstruction_weight, prior, posterior, schedule, pretraining_batch, latent_dim, network, width,
-            batch_norm, learning_rate: see `WassersteinAutoencoder`. The code has λ = 100 for CelebA.
+            batch_norm, lr: see `WassersteinAutoencoder`. The code has λ = 100 for CelebA.
 
     Raises:
         ValueError: `known_prior` with a prior other than the normal.
@@ -59,7 +59,7 @@ class WAEGAN(WassersteinAutoencoder):
         image_shape: ImageShape,
         *,
         adversary_width: int = 512,
-        adversary_learning_rate: float = 5e-4,
+        adversary_lr: float = 5e-4,
         known_prior: bool = False,
         penalty: float = 10.0,
         reconstruction_weight: float = 0.05,
@@ -71,7 +71,7 @@ class WAEGAN(WassersteinAutoencoder):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = True,
-        learning_rate: float = 3e-4,
+        lr: float = 3e-4,
     ) -> None:
         if known_prior and prior != "normal":
             raise ValueError(f'known_prior needs prior = "normal", not "{prior}"')
@@ -87,19 +87,17 @@ class WAEGAN(WassersteinAutoencoder):
             network=network,
             width=width,
             batch_norm=batch_norm,
-            learning_rate=learning_rate,
+            lr=lr,
         )
         self.discriminator = CodeDiscriminator(latent_dim, width=adversary_width, known_prior=known_prior)
-        self.adversary_learning_rate = adversary_learning_rate
-        self.adversary_optimizer = optim.Adam(
-            self.discriminator.parameters(), lr=adversary_learning_rate, betas=ADAM_BETAS
-        )
+        self.adversary_lr = adversary_lr
+        self.adversary_optimizer = optim.Adam(self.discriminator.parameters(), lr=adversary_lr, betas=ADAM_BETAS)
 
     def divergence(self, codes: Tensor, noise: Tensor) -> Tensor:
         return non_saturating_loss(self.discriminator(codes))
 
     def train_step(self, images: Tensor) -> Losses:
-        set_learning_rate(self.adversary_optimizer, self.adversary_learning_rate * self.decay())
+        set_learning_rate(self.adversary_optimizer, self.adversary_lr * self.decay())
         losses = super().train_step(images)
         with torch.no_grad():
             codes = self.draw_codes(images)

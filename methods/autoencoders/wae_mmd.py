@@ -18,7 +18,7 @@ class WAEMMD(WassersteinAutoencoder):
         kernel: "imq", inverse multiquadratics at seven scales around the prior's spread (2·latent_dim for the normal
             prior), or "rbf" with the authors' median heuristic.
         penalty, reconstruction_weight, prior, posterior, schedule, pretraining_batch, latent_dim, network, width,
-            batch_norm, learning_rate: see `WassersteinAutoencoder`. The code has λ = 100 for CelebA.
+            batch_norm, lr: see `WassersteinAutoencoder`. The code has λ = 100 for CelebA.
     """
 
     name = "wae-mmd"
@@ -40,7 +40,7 @@ class WAEMMD(WassersteinAutoencoder):
         network: Network = "conv",
         width: int = 32,
         batch_norm: bool = True,
-        learning_rate: float = 1e-3,
+        lr: float = 1e-3,
     ) -> None:
         super().__init__(
             image_shape,
@@ -54,7 +54,7 @@ class WAEMMD(WassersteinAutoencoder):
             network=network,
             width=width,
             batch_norm=batch_norm,
-            learning_rate=learning_rate,
+            lr=lr,
         )
         self.kernel = kernel
 

@@ -43,7 +43,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
         batch_norm: whether the networks have batch norm.
-        learning_rate: of Adam, β₁ = 0.5.
+        lr: of Adam, β₁ = 0.5.
     """
 
     family = "WAE"
@@ -62,7 +62,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         network: Network,
         width: int,
         batch_norm: bool,
-        learning_rate: float,
+        lr: float,
     ) -> None:
         super().__init__(
             image_shape,
@@ -78,8 +78,8 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         self.posterior = posterior
         self.schedule = schedule
         self.pretraining_batch = pretraining_batch
-        self.learning_rate = learning_rate
-        self.optimizer = optim.Adam(self.parameters(), lr=learning_rate, betas=ADAM_BETAS)
+        self.lr = lr
+        self.optimizer = optim.Adam(self.parameters(), lr=lr, betas=ADAM_BETAS)
         self.steps_done = 0
 
     def encode(self, images: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         if not self.pretraining_batch:
             return
-        optimizer = optim.Adam(self.encoder.parameters(), lr=self.learning_rate, betas=ADAM_BETAS)
+        optimizer = optim.Adam(self.encoder.parameters(), lr=self.lr, betas=ADAM_BETAS)
         for _ in range(PRETRAINING_STEPS):
             images = _gather(batches, self.pretraining_batch)
             loss = moment_mismatch(self.draw_codes(images), self.sample_prior(len(images)))
@@ -116,7 +116,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
                 return
 
     def train_step(self, images: Tensor) -> Losses:
-        set_learning_rate(self.optimizer, self.learning_rate * self.decay())
+        set_learning_rate(self.optimizer, self.lr * self.decay())
         self.steps_done += 1
         codes = self.draw_codes(images)
         reconstruction = self.reconstruction_weight * squared_error(images, self.decoder(codes))

@@ -1,0 +1,164 @@
+"""Transport in the latent space of an autoencoder (arXiv 1909.13082, section 5.2)."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import methods.autoencoders
+from methods.base import Autoencoder, Losses
+from methods.parts.networks import ImageShape, Network
+from methods.transport.w2gn import W2GN
+
+
+class LatentOT(Autoencoder):
+    """Any autoencoder, trained as ever, then the optimal map from N(0, I) to its codes: samples decode mapped noise.
+
+    The map is a W2GN with the settings of the authors' latent-space experiment: potentials start from the identity on
+    3 · N(0, I), the map to be used is the one without the correlation term (from codes to noise is their forward
+    direction), and codes are standardized in every dimension, which is the last layer of their encoder. Given the
+    same seed, the autoencoder is bit for bit that of a plain run.
+
+    Args:
+        autoencoder: name of the autoencoder, with its own defaults but for the settings below.
+        map_steps: updates of the map.
+        map_pretrain_steps: most updates spent before on making it the identity.
+        map_batch_size: codes, and draws of noise, in each.
+        map_hidden: widths of the potentials.
+        map_rank: rank of their quadratic forms.
+        map_cycle_weight: λ; each of the two cycle terms has half of it.
+        map_lr: of Adam.
+        latent_dim: length of a code.
+        network: the family of networks, see `methods.parts.networks`.
+        width: number of base filters.
+        batch_norm: whether the networks have batch norm; None leaves it to the autoencoder.
+        lr: the autoencoder's; None leaves it to the autoencoder.
+
+    Raises:
+        ValueError: no autoencoder of that name, or one that is not trained.
+    """
+
+    name = "latent-ot"
+    paper = "Korotin et al. 2021, arXiv:1909.13082"
+    summary = "An autoencoder, then a W2GN map from N(0, I) to its codes."
+    family = "OT map"
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        *,
+        autoencoder: str = "ae",
+        map_steps: int = 100_000,
+        map_pretrain_steps: int = 5000,
+        map_batch_size: int = 4096,
+        map_hidden: tuple[int, ...] = (256, 256, 128, 64),
+        map_rank: int = 4,
+        map_cycle_weight: float = 100.0,
+        map_lr: float = 3e-4,
+        latent_dim: int = 128,
+        network: Network = "conv",
+        width: int = 32,
+        batch_norm: bool | None = None,
+        lr: float | None = None,
+    ) -> None:
+        super().__init__(image_shape, latent_dim=latent_dim)
+        own: dict[str, Any] = {"batch_norm": batch_norm, "lr": lr}
+        given = {key: value for key, value in own.items() if value is not None}
+        cls: Any = find_autoencoder(autoencoder)
+        self.autoencoder: Autoencoder = cls(image_shape, latent_dim=latent_dim, network=network, width=width, **given)
+        # The map's initialization must not shift the random numbers of the autoencoder's training.
+        with torch.random.fork_rng(devices=[]):
+            self.map = W2GN(
+                latent_dim,
+                hidden=map_hidden,
+                rank=map_rank,
+                strong_convexity=1e-6,
+                init_std=0.1,
+                cycle_weight=map_cycle_weight / 2,
+                lr=map_lr,
+                adam_beta1=0.5,
+                adam_beta2=0.995,
+                conjugate_beta1=0.5,
+                conjugate_beta2=0.999,
+                weight_decay=1e-10,
+                l1=0.0,
+                batch_size_pretrain=map_batch_size,
+                pretrain_steps=map_pretrain_steps,
+                pretrain_tolerance=1e-3,
+                pretrain_lr=1e-4,
+            )
+        self.map_steps = map_steps
+        self.map_batch_size = map_batch_size
+        self.code_mean: Tensor
+        self.code_std: Tensor
+        self.register_buffer("code_mean", torch.zeros(latent_dim))
+        self.register_buffer("code_std", torch.ones(latent_dim))
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.autoencoder.encode(images)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.autoencoder.decode(codes)
+
+    def sample_prior(self, count: int) -> Tensor:
+        return self.map.pull(self.draw_noise(count)) * self.code_std + self.code_mean
+
+    def draw_noise(self, count: int) -> Tensor:
+        return torch.randn(count, self.latent_dim, device=self.code_mean.device)
+
+    def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
+        self.autoencoder.planned_steps = self.planned_steps
+        self.autoencoder.steps_per_epoch = self.steps_per_epoch
+        return self.autoencoder.prepare(batches)
+
+    def train_step(self, images: Tensor) -> Losses:
+        return self.autoencoder.train_step(images)
+
+    def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
+        yield from self.autoencoder.finish(batches) or ()
+        codes = self.encode_epoch(batches)
+        self.code_mean.copy_(codes.mean(dim=0))
+        self.code_std.copy_(codes.std(dim=0).clamp(min=1e-6))
+        codes = (codes - self.code_mean) / self.code_std
+
+        def draw_codes(count: int) -> Tensor:
+            return codes[torch.randint(len(codes), (count,), device=codes.device)]
+
+        yield from self.map.prepare(self.draw_noise, draw_codes)
+        for _ in range(self.map_steps):
+            yield self.map.train_step(draw_codes(self.map_batch_size), self.draw_noise(self.map_batch_size))
+
+    @torch.no_grad()
+    def encode_epoch(self, batches: Iterator[Tensor]) -> Tensor:
+        """Codes [N, latent_dim] of one pass over the training images."""
+        self.autoencoder.eval()
+        return torch.cat([self.autoencoder.encode(images) for images in islice(batches, max(self.steps_per_epoch, 1))])
+
+
+def find_autoencoder(name: str) -> type[Autoencoder]:
+    """The class of an autoencoder that trains, from the file of its name beside this one.
+
+    Raises ValueError, with the names there are.
+    """
+    known: dict[str, type[Autoencoder]] = {}
+    for info in pkgutil.iter_modules(methods.autoencoders.__path__):
+        if f"{__package__}.{info.name}" == __name__:
+            continue
+        module = importlib.import_module(f"{__package__}.{info.name}")
+        for cls in vars(module).values():
+            if (
+                isinstance(cls, type)
+                and issubclass(cls, Autoencoder)
+                and cls.__module__ == module.__name__
+                and cls.trains
+            ):
+                known[cls.name] = cls
+    if name not in known:
+        raise ValueError(f'no autoencoder "{name}" to transport to; there is {", ".join(sorted(known))}')
+    return known[name]
