@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import tempfile
@@ -20,7 +21,7 @@ from bench.artifacts import save_weights
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import fits, options_of
 from bench.registry import find_method
-from methods.base import Autoencoder, Losses, Method, TransportMap, Unsupported
+from methods.base import Autoencoder, Losses, Method, Unsupported
 
 STEPS = 60
 BATCH = 32
@@ -41,7 +42,7 @@ class Verdict:
 def check_method(name: str) -> list[Verdict]:
     """Verdicts on a method. Clauses that need a trained method are missing where it cannot be built or trained.
 
-    Raises UnknownName where there is no such method.
+    Raises UnknownNameError where there is no such method.
     """
     cls = find_method(name)
     check = _AutoencoderCheck(cls) if issubclass(cls, Autoencoder) else _TransportCheck(cls)
@@ -137,7 +138,9 @@ class _Check:
         parts = [self.outputs(method, part) for part in (slice(0, 5), slice(5, None))]
         for name in whole:
             gap = (torch.cat([part[name] for part in parts]) - whole[name]).abs().max().item()
-            _require(gap < 1e-4, f"{name} of a batch differs by {gap:.1e} from that of its parts: is eval mode respected?")
+            _require(
+                gap < 1e-4, f"{name} of a batch differs by {gap:.1e} from that of its parts: is eval mode respected?"
+            )
         return f"{', '.join(whole)} alike whole and in parts"
 
     def _learns(self, method: Any) -> str | None:
@@ -226,7 +229,7 @@ class _AutoencoderCheck(_Check):
         for name, images in (("reconstructions", outputs["reconstructions"]), ("samples", samples)):
             _require(images.shape[1:] == IMAGE_SHAPE, f"{name} are {list(images.shape)}")
             low, high = images.min().item(), images.max().item()
-            _require(0 <= low and high <= 1, f"{name} lie in [{low:.3g}, {high:.3g}], not in [0, 1]")
+            _require(low >= 0 and high <= 1, f"{name} lie in [{low:.3g}, {high:.3g}], not in [0, 1]")
         try:
             components = method.components(self.batch)
             _require(components.shape == (BATCH,) and components.dtype == torch.int64, "components are not [B] int64")
@@ -264,10 +267,8 @@ class _TransportCheck(_Check):
     def outputs(self, method: Any, part: slice) -> dict[str, Tensor]:
         with torch.no_grad():
             found = {"pushed": method.push(self.batch[part])}
-            try:
+            with contextlib.suppress(Unsupported):
                 found["pulled"] = method.pull(self.batch[part])
-            except Unsupported:
-                pass
             return found
 
     def misfit(self, method: Any | None) -> float:

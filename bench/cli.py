@@ -93,10 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, function: object, text: str, **more: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(
-            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **more
-        )
+    def verb(name: str, function: object, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        layout = argparse.RawDescriptionHelpFormatter
+        added = verbs.add_parser(name, help=text, description=text, epilog=epilog, formatter_class=layout)
         added.set_defaults(verb=function)
         return added
 
@@ -105,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
             "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: results)"
         )
 
-    added = verb("run", run, "Run the trials of a sweeps.toml that have no ok row yet.", epilog=EPILOG)
+    added = verb("run", run, "Run the trials of a sweeps.toml that have no ok row yet.", EPILOG)
     added.add_argument("sweeps", type=Path, help="the file that says what to run, such as sweeps.toml")
     added.add_argument(
         "--scale",
@@ -134,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     results(added)
     added.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)",
     )
     added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")
     added.add_argument(

@@ -14,8 +14,9 @@ from rich.table import Table
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
 from bench.progress import RunDisplay
+from bench.selection import select
 from bench.store import STATUSES, Store
-from bench.sweeps import load_sweeps, select
+from bench.sweeps import load_sweeps
 from datasets.cache import data_root
 
 OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130
@@ -142,7 +143,11 @@ def _show_summary(console: Console, statuses: Mapping[Trial, str | None], store:
     console.print(table)
     bad = [trial for trial, status in statuses.items() if status != "ok"]
     for trial in bad[:10]:
-        console.print(f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False, soft_wrap=True)
+        console.print(
+            f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False, soft_wrap=True
+        )
     if len(bad) > 10:
         console.print(f"… and {len(bad) - 10} more")
-    console.print(f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False, soft_wrap=True)
+    console.print(
+        f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False, soft_wrap=True
+    )

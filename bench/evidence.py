@@ -98,9 +98,7 @@ class ImageEvidence(Evidence):
 class PairEvidence(Evidence):
     """What a transport map makes of fresh points of a pair of distributions."""
 
-    def __init__(
-        self, method: TransportMap, dataset: PairDataset, device: torch.device, axes: dict[str, Any]
-    ) -> None:
+    def __init__(self, method: TransportMap, dataset: PairDataset, device: torch.device, axes: dict[str, Any]) -> None:
         super().__init__(device, axes)
         self.method = method
         self.dataset = dataset

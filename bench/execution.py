@@ -70,9 +70,7 @@ def execute(
     return unwritten.status != "interrupted"
 
 
-def _run_inline(
-    trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None
-) -> None:
+def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None) -> None:
     import torch
 
     available = Resources(os.cpu_count() or 1, torch.cuda.device_count())
@@ -106,7 +104,7 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
     except ImportError as error:
         raise ExecutionError(f"Ray cannot be imported ({error}); install ray[tune] or use --executor inline") from error
 
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     try:
         if address is None:
             # Few bytes pass between driver and workers; a small store spares machines with little shared memory.
@@ -128,7 +126,9 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
             tune.Tuner(
                 tune.with_resources(
                     _worker,
-                    lambda config: {"cpu": config["run"]["resources"]["cpus"], "gpu": config["run"]["resources"]["gpus"]},
+                    lambda config: tune.PlacementGroupFactory(
+                        [{"CPU": config["run"]["resources"]["cpus"], "GPU": config["run"]["resources"]["gpus"]}]
+                    ),
                 ),
                 param_space={
                     "run": tune.grid_search([trial.to_record() for trial in placeable]),
@@ -170,7 +170,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
 def _display_callback(tune: Any, planned: Sequence[Trial], display: Display) -> Any:
     """A Tune callback that tells the display what workers report."""
 
-    class Callback(tune.Callback):  # type: ignore[misc]
+    class Callback(tune.Callback):
         def __init__(self) -> None:
             self.display = display
             self.ours = {(trial.sweep, trial.id): trial for trial in planned}

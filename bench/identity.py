@@ -85,7 +85,10 @@ class Trial:
     @property
     def label(self) -> str:
         """For people: sweep, method, dataset, seed, and what the options change."""
-        changed = {**self.about.get("dataset", {}).get("changed", {}), **self.about.get("method", {}).get("changed", {})}
+        changed = {
+            **self.about.get("dataset", {}).get("changed", {}),
+            **self.about.get("method", {}).get("changed", {}),
+        }
         options = "".join(f" {name}={_short(value)}" for name, value in changed.items())
         return f"{self.sweep}/{self.method.name}/{self.dataset.name}{options} seed={self.seed}"
 

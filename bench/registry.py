@@ -8,28 +8,32 @@ import pkgutil
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import TypeVar
 
 from bench.errors import UserError
 from bench.options import nearest
-from datasets.base import Dataset, ImageDataset, PairDataset
+from datasets.base import Dataset, ImageDataset
 from methods.base import Autoencoder, Method, TransportMap
 
 KINDS = ("autoencoding", "transport")
 
 
-class UnknownName(UserError):
+class UnknownNameError(UserError):
     """No method or dataset of that name; the message has the nearest one."""
 
 
 def kind_of(found: type[Method] | type[Dataset] | Dataset) -> str:
-    """"autoencoding" or "transport"."""
+    """ "autoencoding" or "transport"."""
     cls = found if inspect.isclass(found) else type(found)
     return "autoencoding" if issubclass(cls, Autoencoder | ImageDataset) else "transport"
 
 
-def _walk(package: ModuleType, base: type) -> dict[str, type]:
+Named = TypeVar("Named", type[Method], type[Dataset])
+
+
+def _walk(package: ModuleType, base: Named) -> dict[str, Named]:
     """Classes with a name of their own under a package, by that name; raises ValueError where two share one."""
-    found: dict[str, type] = {}
+    found: dict[str, Named] = {}
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         module = importlib.import_module(info.name)
         for cls in vars(module).values():
@@ -65,26 +69,26 @@ def all_datasets() -> dict[str, type[Dataset]]:
 def find_method(name: str) -> type[Method]:
     """The class of a registered name, or of "package.module:Class".
 
-    Raises UnknownName, with the nearest name or with what went wrong on import.
+    Raises UnknownNameError, with the nearest name or with what went wrong on import.
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
         try:
             cls = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
-            raise UnknownName(f'method "{name}" cannot be imported: {error}') from error
+            raise UnknownNameError(f'method "{name}" cannot be imported: {error}') from error
         if not (inspect.isclass(cls) and issubclass(cls, Autoencoder | TransportMap)):
-            raise UnknownName(f'"{name}" is neither an Autoencoder nor a TransportMap')
+            raise UnknownNameError(f'"{name}" is neither an Autoencoder nor a TransportMap')
         return cls
     known = all_methods()
     if name not in known:
-        raise UnknownName(f'no method "{name}": {nearest(name, known)}')
+        raise UnknownNameError(f'no method "{name}": {nearest(name, known)}')
     return known[name]
 
 
 def find_dataset(name: str) -> type[Dataset]:
-    """The class of a dataset's name. Raises UnknownName with the nearest one."""
+    """The class of a dataset's name. Raises UnknownNameError with the nearest one."""
     known = all_datasets()
     if name not in known:
-        raise UnknownName(f'no dataset "{name}": {nearest(name, known)}')
+        raise UnknownNameError(f'no dataset "{name}": {nearest(name, known)}')
     return known[name]

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ class Store:
                 f"results cannot be written to {self.root}: {error.strerror or error}; choose another with --results"
             ) from error
 
-    def write_rows(self, rows: list[Mapping[str, Any]], trial: Mapping[str, Any]) -> Path:
+    def write_rows(self, rows: Sequence[Mapping[str, Any]], trial: Mapping[str, Any]) -> Path:
         """Writes a trial's file of rows, replacing an earlier one. `trial` goes along as metadata.
 
         Raises ValueError for columns the schema does not know, StoreError where the disk refuses.
@@ -141,7 +141,7 @@ class Store:
         first = rows[0]
         return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
 
-    def write_curves(self, sweep: str, trial_id: str, points: list[Mapping[str, Any]]) -> Path:
+    def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
         table = _table([{"trial_id": trial_id, **point} for point in points], CURVE_SCHEMA)
         return self._write_parquet(self.root / "curves" / sweep / f"{trial_id}.parquet", table)
@@ -165,10 +165,8 @@ class Store:
         path = self.root / "plans" / f"{sweep}-{scale}.json"
         merged = dict(trials)
         if extend and path.exists():
-            try:
+            with suppress(ValueError, KeyError, OSError):  # an unreadable plan is replaced
                 merged = {**json.loads(path.read_text())["trials"], **merged}
-            except (ValueError, KeyError, OSError):
-                pass  # an unreadable plan is replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as temporary:
             temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
@@ -250,7 +248,7 @@ class Store:
         return path
 
 
-def _table(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     unknown = sorted({name for row in rows for name in row} - set(schema.names))
     if unknown:
         raise ValueError(f"columns the schema does not know: {', '.join(unknown)}")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bench.environment import numpy_generator
+from bench.about import describe
 from bench.errors import UserError
+from bench.grid import expand, shown
 from bench.identity import Budget, Resources, Setting, Trial
 from bench.metrics.base import ARRAYS, CONTEXT, Metric, all_metrics
-from bench.options import Option, defaults, describe_type, fits, nearest, normalize, options_of
+from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
-from bench.registry import KINDS, UnknownName, find_dataset, find_method, kind_of
+from bench.registry import KINDS, UnknownNameError, find_dataset, find_method, kind_of
 from datasets.base import SPLITS, Dataset, ImageDataset, PairDataset
 
 SCALES = ("quick", "paper")
@@ -41,11 +40,6 @@ KEYS: dict[str, Any] = {
     "timeout": float,
 }
 REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
-DISTRIBUTIONS = {
-    "uniform": lambda rng, low, high: float(rng.uniform(low, high)),
-    "log-uniform": lambda rng, low, high: float(math.exp(rng.uniform(math.log(low), math.log(high)))),
-    "integer": lambda rng, low, high: int(rng.integers(low, high, endpoint=True)),
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ class Sweep:
                 published=self.published,
                 resources=self.resources,
                 timeout=self.timeout,
-                about=_about(dataset, method, self.metrics),
+                about=describe(dataset, method, self.metrics),
             )
             for dataset, method, seed in itertools.product(
                 self.datasets, self.methods, self.seeds if seeds is None else seeds
@@ -221,7 +215,7 @@ class _Reader:
                 if key not in KEYS:
                     self.wrong(prefix + key, f"unknown key: {nearest(key, [*KEYS, *SCALES])}")
                 elif not fits(value, KEYS[key]):
-                    self.wrong(prefix + key, f"must be {_type_words(KEYS[key])}, not {_shown(value)}")
+                    self.wrong(prefix + key, f"must be {_type_words(KEYS[key])}, not {shown(value)}")
         base, over = _sound(base), _sound(over)
         for budget, other in (("steps", "epochs"), ("epochs", "steps")):
             if budget in over and other not in over:
@@ -234,13 +228,13 @@ class _Reader:
             key = f"datasets.{name}"
             try:
                 cls = find_dataset(name)
-            except UnknownName as error:
+            except UnknownNameError as error:
                 self.wrong(key, str(error))
                 continue
             if kind_of(cls) != kind:
                 self.wrong(key, f"is a dataset for {kind_of(cls)}, and this sweep is of kind {kind}")
                 continue
-            for options in self._grid(key, given, options_of(cls), what="dataset option"):
+            for options in expand(key, given, options_of(cls), "dataset option", self.wrong):
                 try:
                     instances.append(cls(**options))
                 except (ValueError, TypeError) as error:
@@ -257,7 +251,7 @@ class _Reader:
             key = f"methods.{name}"
             try:
                 cls = find_method(name)
-            except UnknownName as error:
+            except UnknownNameError as error:
                 self.wrong(key, str(error))
                 continue
             if kind_of(cls) != kind:
@@ -270,9 +264,9 @@ class _Reader:
             # One table, or a list of tables where not every combination of a grid is wanted.
             for alternative in given if isinstance(given, list) and given else [given]:
                 if not isinstance(alternative, dict):
-                    self.wrong(key, f"must be a table of hyperparameters, not {_shown(alternative)}")
+                    self.wrong(key, f"must be a table of hyperparameters, not {shown(alternative)}")
                     continue
-                for params in self._grid(key, {**common, **alternative}, schema, what="hyperparameter"):
+                for params in expand(key, {**common, **alternative}, schema, "hyperparameter", self.wrong):
                     settings.append(Setting(name, params, cls.version))
             if any(settings.count(setting) > 1 for setting in settings):
                 self.wrong(key, "two of its settings are the same")
@@ -281,9 +275,10 @@ class _Reader:
         return settings
 
     def _metrics(self, given: Any, kind: str, datasets: Iterable[Dataset]) -> list[Setting]:
-        table = dict.fromkeys(given, {}) if isinstance(given, list) and all(isinstance(n, str) for n in given) else given
+        names_only = isinstance(given, list) and all(isinstance(name, str) for name in given)
+        table = {name: {} for name in given} if names_only else given
         if not isinstance(table, dict):
-            self.wrong("metrics", 'must be a list of names, or a table: metrics.dci = { num_train = 1000 }')
+            self.wrong("metrics", "must be a list of names, or a table: metrics.dci = { num_train = 1000 }")
             return []
         settings = []
         for name, options in table.items():
@@ -300,7 +295,7 @@ class _Reader:
                 lacking = _lacking(metric, dataset)
                 if lacking:
                     self.wrong(key, f"needs {lacking}, which the dataset {dataset.name} has not")
-            filled = self._grid(key, options, dict(metric.options), what="metric option")
+            filled = expand(key, options, dict(metric.options), "metric option", self.wrong)
             if len(filled) > 1:
                 self.wrong(key, "a metric takes one value an option, not a grid")
             settings += [Setting(name, options, metric.version) for options in filled[:1]]
@@ -308,79 +303,13 @@ class _Reader:
             self.wrong("metrics", "names no metric")
         return sorted(settings, key=lambda setting: setting.name)
 
-    def _grid(self, key: str, given: Any, schema: Mapping[str, Option], *, what: str) -> list[dict[str, Any]]:
-        """Every combination a table of options stands for, defaults filled in.
-
-        A value is itself, a list is a grid, and { distribution, low, high, draws } is a number of random draws;
-        several distributions of one table are drawn together, the i-th of each with the i-th of the others.
-        """
-        if not isinstance(given, dict):
-            self.wrong(key, f"must be a table of options, not {_shown(given)}")
-            return []
-        axes: dict[str, list[Any]] = {}
-        drawn: dict[str, list[Any]] = {}
-        for name, value in given.items():
-            at = f"{key}.{name}"
-            if name not in schema:
-                self.wrong(at, f"no such {what}: {nearest(name, schema)}")
-                continue
-            annotation = schema[name].type
-            if isinstance(value, dict):
-                drawn[name] = self._draws(at, value, annotation)
-                continue
-            values = value if isinstance(value, list) and not fits(value, annotation) else [value]
-            if not values:
-                self.wrong(at, "the grid is empty")
-            for item in values:
-                if not fits(item, annotation):
-                    self.wrong(at, f"must be {describe_type(annotation)}, not {_shown(item)}")
-            values = [normalize(item, annotation) for item in values if fits(item, annotation)]
-            if len(set(values)) < len(values):
-                self.wrong(at, "the grid names a value twice")
-            axes[name] = values
-        lengths = {len(values) for values in drawn.values() if values}
-        if len(lengths) > 1:
-            self.wrong(key, "distributions of one table are drawn together, so all need the same number of draws")
-            return []
-        joint = [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=False)] or [{}]
-        product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-        return [{**defaults(schema), **fixed, **random} for fixed, random in itertools.product(product, joint)]
-
-    def _draws(self, key: str, given: Mapping[str, Any], annotation: Any) -> list[Any]:
-        expected = {"distribution", "low", "high", "draws"}
-        for name in given.keys() - expected:
-            self.wrong(f"{key}.{name}", f"unknown key: {nearest(name, expected)}")
-        for name in expected - given.keys():
-            self.wrong(key, f"a distribution needs {name}")
-        if given.keys() != expected:
-            return []
-        name, low, high, draws = given["distribution"], given["low"], given["high"], given["draws"]
-        if name not in DISTRIBUTIONS:
-            self.wrong(f"{key}.distribution", f'no distribution "{name}": {nearest(str(name), DISTRIBUTIONS)}')
-            return []
-        if not (fits(low, float) and fits(high, float) and low < high and (name != "log-uniform" or low > 0)):
-            self.wrong(key, f"low and high must be numbers, low below high{', both above 0' if 'log' in name else ''}")
-            return []
-        if not fits(draws, int) or draws < 1:
-            self.wrong(f"{key}.draws", f"must be a whole number of at least 1, not {_shown(draws)}")
-            return []
-        values = []
-        for index in range(draws):
-            # A stream for each draw: more draws, other methods or other hyperparameters change none of them.
-            rng = numpy_generator("draw", key=key, distribution=name, index=index)
-            values.append(DISTRIBUTIONS[name](rng, low, high))
-        if not all(fits(value, annotation) for value in values):
-            self.wrong(key, f"must be {describe_type(annotation)}; the distribution {name} gives others")
-            return []
-        return values
-
     def _seeds(self, given: Any) -> tuple[int, ...]:
         if isinstance(given, int):
             if given < 1:
                 self.wrong("seeds", f"must be a number of at least 1, or a list of seeds, not {given}")
             return tuple(range(given))
         if not given or not all(fits(seed, int) and seed >= 0 for seed in given) or len(set(given)) < len(given):
-            self.wrong("seeds", f"must be a number, or a list of different whole numbers from 0, not {_shown(given)}")
+            self.wrong("seeds", f"must be a number, or a list of different whole numbers from 0, not {shown(given)}")
             return ()
         return tuple(given)
 
@@ -399,7 +328,7 @@ class _Reader:
 
     def _resources(self, given: Mapping[str, Any]) -> Resources | None:
         schema = {"cpus": Option("cpus", int, 1), "gpus": Option("gpus", float, 0.0)}
-        filled = self._grid("resources", given, schema, what="resource")
+        filled = expand("resources", given, schema, "resource", self.wrong)
         if len(filled) != 1:
             return None
         cpus, gpus = filled[0]["cpus"], filled[0]["gpus"]
@@ -424,41 +353,6 @@ class _Reader:
         return tuple(given)
 
 
-def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, seeds: int | None) -> list[Trial]:
-    """The trials to run, in the order of the file.
-
-    only: patterns SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET with * and ?, or the beginning of a trial id (8 digits
-    at least). Optional sweeps take part when a pattern names them, or with `everything`.
-
-    Raises UnknownName for a pattern that matches nothing, with near matches.
-    """
-    trials = [t for sweep in sweeps for t in sweep.trials(None if seeds is None else range(seeds))]
-    optional = {sweep.name for sweep in sweeps if sweep.optional}
-    chosen: dict[str, Trial] = {}
-    for pattern in only:
-        matched = [t for t in trials if _matches(pattern, t) and (everything or t.sweep not in optional or _names(pattern, t))]
-        if not matched:
-            near = {"/".join((t.sweep, t.method.name, t.dataset.name)[: pattern.count("/") + 1]) for t in trials}
-            raise UnknownName(f'--only "{pattern}" matches no trial: {nearest(pattern, near)}')
-        chosen |= {t.sweep + t.id: t for t in matched}
-    if not only:
-        chosen = {t.sweep + t.id: t for t in trials if everything or t.sweep not in optional}
-    return [t for t in trials if t.sweep + t.id in chosen]
-
-
-def _matches(pattern: str, trial: Trial) -> bool:
-    if len(pattern) >= 8 and trial.id.startswith(pattern):
-        return True
-    parts = pattern.split("/", 2)
-    names = (trial.sweep, trial.method.name, trial.dataset.name)
-    return all(fnmatchcase(name, part) for name, part in zip(names, parts, strict=False))
-
-
-def _names(pattern: str, trial: Trial) -> bool:
-    """Whether a pattern that matches a trial names its sweep, rather than any sweep."""
-    return pattern.split("/")[0].strip("*") != ""
-
-
 def _lacking(metric: Metric, dataset: Dataset) -> str | None:
     """What of a metric's needs a dataset cannot give, in words."""
     if isinstance(dataset, ImageDataset):
@@ -466,44 +360,13 @@ def _lacking(metric: Metric, dataset: Dataset) -> str | None:
             return "class labels"
         if "factors" in metric.needs and not dataset.factors:
             return "ground-truth factors"
-    if isinstance(dataset, PairDataset) and not dataset.has_true_map and {"true_pushed", "true_pulled"} & {*metric.needs}:
+    if (
+        isinstance(dataset, PairDataset)
+        and not dataset.has_true_map
+        and {"true_pushed", "true_pulled"} & {*metric.needs}
+    ):
         return "the true map"
     return None
-
-
-def _about(dataset: Setting, method: Setting, metrics: Iterable[Setting]) -> dict[str, Any]:
-    dataset_class, method_class = find_dataset(dataset.name), find_method(method.name)
-    outputs = {}
-    for setting in metrics:
-        metric = all_metrics()[setting.name]
-        for name, output in metric.outputs.items():
-            outputs[name] = {
-                "metric": setting.name,
-                "table": metric.table,
-                "direction": output.direction,
-                "unit": output.unit,
-                "meaning": output.meaning,
-                "source": metric.source,
-            }
-    return {
-        "method": {
-            "family": method_class.family,
-            "paper": method_class.paper,
-            "summary": method_class.summary,
-            "changed": _changed(method, options_of(method_class)),
-        },
-        "dataset": {
-            "summary": dataset_class.summary,
-            "license": dataset_class.license,
-            "citation": dataset_class.citation,
-            "changed": _changed(dataset, options_of(dataset_class)),
-        },
-        "metrics": outputs,
-    }
-
-
-def _changed(setting: Setting, schema: Mapping[str, Option]) -> dict[str, Any]:
-    return {name: value for name, value in setting.options.items() if value != schema[name].default}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -521,10 +384,12 @@ def _sound(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _type_words(annotation: Any) -> str:
-    words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
+    words: dict[Any, str] = {
+        str: "a text",
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        dict: "a table",
+    }
     words |= {list: "a list", list | dict: "a list or a table", int | list: "a whole number or a list"}
     return words[annotation]
-
-
-def _shown(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.environment import generator
 from datasets.base import PairDataset
-from methods.base import Losses, Method, Sampler
+from methods.base import Losses, Sampler
 
 CURVE_POINTS = 200
 """About as many points as a stage's curve has: enough to draw, few enough to keep."""
@@ -23,11 +23,11 @@ Report = Callable[[str, int, int | None, float], None]
 """`report(stage, step, planned steps or None, loss)`: progress for displays."""
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss became infinite or not a number."""
 
 
-class TimedOut(Exception):
+class TimedOutError(Exception):
     """The trial's time limit passed."""
 
 
@@ -48,7 +48,7 @@ class Watch:
         self.started = time.perf_counter()
 
     def record(self, stage: str, step: int, planned: int | None, losses: Losses) -> None:
-        """Takes one update's losses. Raises Diverged or TimedOut."""
+        """Takes one update's losses. Raises DivergedError or TimedOutError."""
         seconds = time.perf_counter() - self.started
         values = {name: float(value.detach()) for name, value in losses.items()}
         self.curves += [
@@ -57,9 +57,9 @@ class Watch:
         ]
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
-            raise Diverged(f"{bad[0]} is {values[bad[0]]} at step {step} of {stage}")
+            raise DivergedError(f"{bad[0]} is {values[bad[0]]} at step {step} of {stage}")
         if self.timeout is not None and seconds > self.timeout:
-            raise TimedOut(f"stopped at step {step} of {stage}, after the time limit of {self.timeout:g} s")
+            raise TimedOutError(f"stopped at step {step} of {stage}, after the time limit of {self.timeout:g} s")
         self.report(stage, step, planned, next(iter(values.values()), math.nan))
 
 
@@ -74,7 +74,7 @@ class ImageBatches:
         self.batch_size = batch_size
         self.order = order
         self.device = device
-        self.resident = torch.from_numpy(np.array(images)).to(device) if device.type == "cuda" else None
+        self.resident: Tensor | None = torch.from_numpy(np.array(images)).to(device) if device.type == "cuda" else None
         self.images = images
         self.waiting = torch.empty(0, dtype=torch.int64)
 
@@ -111,10 +111,12 @@ def run_stage(watch: Watch, stage: str, losses: Iterator[Losses] | None) -> None
             recorded = max(step + 1, step * (1 + 5 / CURVE_POINTS))
 
 
-def run_steps(watch: Watch, method: Method, steps: int, next_batch: Callable[[], tuple[Tensor, ...]]) -> None:
-    """Runs `steps` updates of `train_step`, each on a fresh batch."""
+def run_steps(
+    watch: Watch, train_step: Callable[..., Losses], steps: int, next_batch: Callable[[], tuple[Tensor, ...]]
+) -> None:
+    """Runs `steps` updates, each on a fresh batch."""
     every = max(1, steps // CURVE_POINTS)
     for step in range(1, steps + 1):
-        losses = method.train_step(*next_batch())
+        losses = train_step(*next_batch())
         if step % every == 0 or step in (1, steps):
             watch.record("train", step, steps, losses)

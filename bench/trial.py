@@ -28,8 +28,8 @@ from bench.metrics.base import CONTEXT, Metric, Unmeasurable, all_metrics
 from bench.options import normalize, options_of
 from bench.registry import find_dataset, find_method
 from bench.store import SCHEMA_VERSION, Store
-from bench.training import Diverged, ImageBatches, Report, TimedOut, Watch, run_stage, run_steps, samplers
 from bench.torchvision_compat import import_torchvision
+from bench.training import DivergedError, ImageBatches, Report, TimedOutError, Watch, run_stage, run_steps, samplers
 from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import load_splits
 from methods.base import Autoencoder, Method, TransportMap
@@ -55,9 +55,9 @@ def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Ou
         try:
             run.measure()
             outcome = Outcome("ok")
-        except Diverged as error:
+        except DivergedError as error:
             outcome = Outcome("diverged", "Diverged", str(error))
-        except TimedOut as error:
+        except TimedOutError as error:
             outcome = Outcome("timeout", "TimedOut", str(error))
         except Exception as error:
             outcome = Outcome("failed", type(error).__name__, _describe(error))
@@ -162,7 +162,7 @@ class _Run:
             seed_torch("preparation", **self.axes)
             run_stage(self.watch, "prepare", method.prepare(*prepare))
             seed_torch("training", **self.axes)
-            run_steps(self.watch, method, steps, next_batch)
+            run_steps(self.watch, method.train_step, steps, next_batch)
             seed_torch("finishing", **self.axes)
             run_stage(self.watch, "finish", method.finish(*finish))
         finally:
@@ -191,7 +191,7 @@ class _Run:
         count, reason = None, None
         try:
             arrays = {n: evidence.get(n, options.get("num_samples")) for n in metric.needs if n not in CONTEXT}
-            count = next((len(array) for array in arrays.values() if hasattr(array, "__len__")), None)
+            count = _items_used(arrays, options)
             values = metric.compute(**arrays, **{n: context[n] for n in metric.needs if n in CONTEXT}, **options)
         except Unmeasurable as error:
             reason = str(error)
@@ -230,6 +230,13 @@ class _Run:
         }
         metrics = self.metric_rows if outcome.status == "ok" else [{}]
         self.store.write_rows([{**shared, **metric} for metric in metrics], self.trial.to_record())
+
+
+def _items_used(arrays: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
+    """How many evaluation items a metric uses: what its options named num_* ask for, and no more than there are."""
+    given = next((len(array) for array in arrays.values() if hasattr(array, "__len__")), None)
+    asked = sum(value for name, value in options.items() if name.startswith("num_"))
+    return min(given, asked) if given and asked else given
 
 
 def _typed(options: Mapping[str, Any], cls: type) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 
 from bench.check import check_method
 from bench.options import defaults, fits, options_of
-from bench.registry import UnknownName, all_datasets, all_methods, find_dataset, find_method
+from bench.registry import UnknownNameError, all_datasets, all_methods, find_dataset, find_method
 from datasets.base import SPLITS, ImageDataset, PairDataset
 from datasets.cache import load_splits
 
@@ -86,7 +86,7 @@ def test_the_true_map_carries_source_to_target_and_back(name: str) -> None:
 def test_a_method_outside_the_repository_is_named_by_module_and_class() -> None:
     assert find_method("tests.faulty:Shift").name == "shift"
     for wrong in ("tests.faulty:Absent", "tests.absent:Shift", "tests.faulty:os", "w2gm"):
-        with pytest.raises(UnknownName, match=wrong.split(":")[-1]):
+        with pytest.raises(UnknownNameError, match=wrong.split(":")[-1]):
             find_method(wrong)
 
 

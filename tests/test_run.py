@@ -201,7 +201,11 @@ def test_an_interrupted_forced_run_keeps_the_ok_rows_it_meant_to_replace(
 
 
 def test_a_gpu_that_is_not_there_is_said_in_a_row_and_the_others_run(sweeps_file: SweepsFile, tmp_path: Path) -> None:
-    text = faulty("Shift") + PAIRS.replace("sweep.pairs", "sweep.gpu") + "resources = { gpus = 64 }\nmethods.identity = {}\n"
+    text = (
+        faulty("Shift")
+        + PAIRS.replace("sweep.pairs", "sweep.gpu")
+        + "resources = { gpus = 64 }\nmethods.identity = {}\n"
+    )
     status, _ = run(sweeps_file(text), tmp_path)
     frame = rows(tmp_path).drop_duplicates("trial_id").set_index("sweep")
     assert status == 1

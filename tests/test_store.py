@@ -103,9 +103,14 @@ def test_artifacts_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.replacing_artifacts("a") as folder:
         (folder / "samples.png").write_bytes(b"1")
-    with pytest.raises(RuntimeError), store.replacing_artifacts("a") as folder:
-        (folder / "samples.png").write_bytes(b"2")
-        raise RuntimeError
+
+    def fail() -> None:
+        with store.replacing_artifacts("a") as folder:
+            (folder / "samples.png").write_bytes(b"2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert store.artifacts("a")["samples.png"].read_bytes() == b"1"
     assert len(list((tmp_path / "artifacts").iterdir())) == 1
 

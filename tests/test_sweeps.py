@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.registry import UnknownName
-from bench.sweeps import SCALES, Sweep, SweepsError, load_sweeps, select
+from bench.registry import UnknownNameError
+from bench.selection import select
+from bench.sweeps import SCALES, Sweep, SweepsError, load_sweeps
 
 SweepsFile = Callable[[str], Path]
 
@@ -76,7 +77,9 @@ def test_a_scale_may_count_in_epochs_where_the_sweep_counts_in_steps(sweeps_file
 
 
 def test_shared_hyperparameters_reach_every_method_and_yield_to_its_own(sweeps_file: SweepsFile) -> None:
-    text = GOOD.replace("methods.ae = {}", "methods.ae = {}\nmethods.vae = { latent_dim = 3 }\nshared = { latent_dim = 5 }")
+    text = GOOD.replace(
+        "methods.ae = {}", "methods.ae = {}\nmethods.vae = { latent_dim = 3 }\nshared = { latent_dim = 5 }"
+    )
     sweep = one(load_sweeps(sweeps_file(text), "quick"), "extra")
     assert [method.options["latent_dim"] for method in sweep.methods] == [5, 3]
 
@@ -146,7 +149,10 @@ BAD = {
     ),
     "unknown dataset option": (GOOD.replace("dim =", "dims ="), ["datasets.gaussians.dims", 'did you mean "dim"']),
     "unknown metric option": (GOOD.replace("num_samples", "n_samples"), ['did you mean "num_samples"']),
-    "hyperparameter of a wrong type": (GOOD.replace("[0.01, 0.1]", '"small"'), ["methods.lsot.epsilon: must be a number"]),
+    "hyperparameter of a wrong type": (
+        GOOD.replace("[0.01, 0.1]", '"small"'),
+        ["methods.lsot.epsilon: must be a number"],
+    ),
     "true is no number": (GOOD.replace("[2, 4]", "true"), ["datasets.gaussians.dim: must be a whole number, not True"]),
     "empty grid": (GOOD.replace("[0.01, 0.1]", "[]"), ["methods.lsot.epsilon: the grid is empty"]),
     "value twice": (GOOD.replace("[0.01, 0.1]", "[0.1, 0.1]"), ["the grid names a value twice"]),
@@ -165,7 +171,10 @@ BAD = {
     "negative batch": (GOOD.replace("batch_size = 16", "batch_size = -1"), ["batch_size: must be above 0"]),
     "impossible GPU": (GOOD.replace("seeds = 2", "resources = { gpus = 1.5 }"), ["resources.gpus"]),
     "unknown split": (GOOD.replace("seeds = 2", 'splits = ["tset"]'), ['did you mean "test"']),
-    "unknown published table": (GOOD.replace("seeds = 2", 'published = "w2gn/gausians"'), ["published", "w2gn/gaussians"]),
+    "unknown published table": (
+        GOOD.replace("seeds = 2", 'published = "w2gn/gausians"'),
+        ["published", "w2gn/gaussians"],
+    ),
     "unknown distribution": (GOOD.replace("methods.w2gn = {}", DRAWN.replace("log-", "lgo-"), 1), ["no distribution"]),
     "distribution without draws": (
         GOOD.replace("methods.w2gn = {}", DRAWN.replace(", draws = 3", ""), 1),
@@ -191,7 +200,9 @@ def test_a_mistake_is_said_with_its_place_and_the_nearest_name(
 
 
 def test_all_mistakes_are_said_at_once_and_each_once(sweeps_file: SweepsFile) -> None:
-    text = GOOD.replace("epsilon", "epsilom").replace("seeds = 2", "seed = 2").replace("datasets.digits", "datasets.dgits")
+    text = (
+        GOOD.replace("epsilon", "epsilom").replace("seeds = 2", "seed = 2").replace("datasets.digits", "datasets.dgits")
+    )
     with pytest.raises(SweepsError) as caught:
         load_sweeps(sweeps_file(text), "quick")
     assert len(caught.value.mistakes) == 3
@@ -217,7 +228,7 @@ def test_optional_sweeps_run_when_named_or_with_all(sweeps_file: SweepsFile) -> 
     assert chosen(path) == {"pairs/w2gn", "pairs/lsot"}
     assert chosen(path, everything=True) == {"pairs/w2gn", "pairs/lsot", "extra/ae"}
     assert chosen(path, "extra") == {"extra/ae"}
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownNameError):
         chosen(path, "*/ae")
 
 
@@ -234,7 +245,7 @@ def test_the_beginning_of_an_id_names_a_trial(sweeps_file: SweepsFile) -> None:
 
 
 def test_a_pattern_that_matches_nothing_names_near_matches(sweeps_file: SweepsFile) -> None:
-    with pytest.raises(UnknownName, match='did you mean "pairs/w2gn"'):
+    with pytest.raises(UnknownNameError, match='did you mean "pairs/w2gn"'):
         chosen(sweeps_file(GOOD), "pairs/w2gm")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.environment import generator
-from bench.training import Diverged, ImageBatches, TimedOut, Watch, run_stage, run_steps, samplers
+from bench.training import DivergedError, ImageBatches, TimedOutError, Watch, run_stage, run_steps, samplers
 from datasets.pairs.gaussians import Gaussians
 from methods.base import Losses
 from tests.faulty import Shift
@@ -61,13 +61,13 @@ def test_samplers_of_a_stage_repeat_whatever_was_drawn_elsewhere() -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_where() -> None:
     watch = Watch(no_report)
-    with pytest.raises(Diverged, match="critic is nan at step 7 of train"):
+    with pytest.raises(DivergedError, match="critic is nan at step 7 of train"):
         watch.record("train", 7, 10, {"loss": torch.tensor(1.0), "critic": torch.tensor(math.nan)})
     assert [point["name"] for point in watch.curves] == ["loss", "critic"]
 
 
 def test_the_time_limit_stops_the_run() -> None:
-    with pytest.raises(TimedOut, match="time limit"):
+    with pytest.raises(TimedOutError, match="time limit"):
         Watch(no_report, timeout=1.0).record("train", 1, 10, {"loss": torch.tensor(1.0)})
 
 
@@ -80,7 +80,7 @@ def test_training_makes_the_planned_updates_and_keeps_first_and_last_of_the_curv
             return super().train_step(source_points, target_points)
 
     points = torch.zeros(4, 2)
-    run_steps(watch, Counted(2), 1001, lambda: (points, points + 1))
+    run_steps(watch, Counted(2).train_step, 1001, lambda: (points, points + 1))
     steps = [point["step"] for point in watch.curves]
     assert len(taken) == 1001
     assert steps[0] == 1

@@ -57,6 +57,9 @@ CONTEXT = ("rng", "device", "cache")
 """Parameters that are no arrays: the harness supplies them whatever the dataset and the method."""
 
 
+Compute = Callable[..., dict[str, float]]
+
+
 class Unmeasurable(Exception):
     """The metric has no value here; the message becomes the row's `reason`."""
 
@@ -83,7 +86,7 @@ class Metric:
     version: int
     source: str
     outputs: Mapping[str, Output]
-    compute: Callable[..., dict[str, float]]
+    compute: Compute
     needs: tuple[str, ...]
     options: Mapping[str, Option]
     protocol: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -104,13 +107,15 @@ def metric(
     name: str | None = None,
     version: int = 1,
     protocol: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
-) -> Callable[[Callable[..., dict[str, float]]], Callable[..., dict[str, float]]]:
+) -> Callable[[Compute], Compute]:
     """Registers a function as a metric, under `name` or its own name with hyphens."""
 
-    def register(compute: Callable[..., dict[str, float]]) -> Callable[..., dict[str, float]]:
+    def register(compute: Compute) -> Compute:
         key = name or compute.__name__.replace("_", "-")
         if key in _REGISTRY and _REGISTRY[key].compute.__module__ != compute.__module__:
-            raise ValueError(f"two metrics are named {key!r}: {_REGISTRY[key].compute.__module__}, {compute.__module__}")
+            raise ValueError(
+                f"two metrics are named {key!r}: {_REGISTRY[key].compute.__module__}, {compute.__module__}"
+            )
         if table not in TABLES:
             raise ValueError(f"metric {key!r}: no table {table!r}; tables are {', '.join(TABLES)}")
         _REGISTRY[key] = Metric(

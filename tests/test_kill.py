@@ -1,0 +1,75 @@
+"""Ctrl-C, SIGTERM and kill -9 half-way: what was finished stays, and the next run does the rest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.store import Store
+
+ROOT = Path(__file__).parent.parent
+SWEEPS = """
+[sweep.pairs]
+kind = "transport"
+metrics = ["l2-uvp"]
+batch_size = 8
+steps = 8
+seeds = 3
+datasets.gaussians = {}
+methods."tests.faulty:Slow" = {}
+"""
+
+
+def start(path: Path, results: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench", "run", str(path), "--results", str(results), "--executor", "inline"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def numbers(results: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(results / "rows").sort_values("trial_id").reset_index(drop=True)
+    return frame[["trial_id", "status", "metric", "value", "steps"]]
+
+
+@pytest.mark.parametrize(
+    ("kill", "exit_status", "left"),
+    [
+        (signal.SIGINT, 130, {"ok", "interrupted"}),
+        (signal.SIGTERM, 130, {"ok", "interrupted"}),
+        (signal.SIGKILL, -signal.SIGKILL, {"ok"}),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_a_killed_run_keeps_what_it_finished_and_the_next_equals_an_uninterrupted_one(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, kill: signal.Signals, exit_status: int, left: set[str]
+) -> None:
+    path = sweeps_file(SWEEPS)
+    killed = start(path, tmp_path / "killed")
+    rows = tmp_path / "killed" / "rows" / "pairs"
+    deadline = time.monotonic() + 60
+    while not list(rows.glob("[!.]*.parquet")):
+        assert killed.poll() is None, killed.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.send_signal(kill)
+    killed.communicate(timeout=60)
+    assert killed.returncode == exit_status
+    found = Store(tmp_path / "killed").read()
+    assert found.problems == []
+    assert set(found.rows["status"]) == left
+
+    again = start(path, tmp_path / "killed")
+    printed, _ = again.communicate(timeout=60)
+    assert again.returncode == 0, printed
+    finished = int((found.rows["status"] == "ok").sum())
+    assert f"{3 - finished} trials to run, {finished} already done" in printed
+
+    whole = start(path, tmp_path / "whole")
+    whole.communicate(timeout=60)
+    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "whole"))
