@@ -20,11 +20,13 @@ OUTCOME = list(dict.fromkeys(["status", "error_type", "error", "started_at", *CO
 
 @dataclass(frozen=True)
 class Setting:
-    """A line of a leaderboard: a method with its hyperparameters and budget, over datasets and seeds."""
+    """A line of a leaderboard: a method with its hyperparameters and budget (both JSON), over datasets and seeds."""
 
     key: str
     method: str
     label: str
+    params: str
+    budget: str
     about: Mapping[str, Any]
 
     @property
@@ -41,7 +43,8 @@ class Section:
     """One sweep at one scale.
 
     trials: one line a trial: trial_id, setting, label, method, dataset, dataset_options, seed, status (`MISSING`
-        without rows), error_type, error, ranked, anchor, COST and PROVENANCE.
+        without rows), error_type, error, ranked, anchor,
+        where (the dataset in words), COST and PROVENANCE.
     rows: the store's rows of these trials that carry a metric, with `setting`, `label` and `anchor`.
     settings: by key, in the order planned.
     outputs: metric name -> table, direction, unit, meaning, source, in the order they were asked for.
@@ -152,11 +155,22 @@ def _section(
         outcome = found.get(trial_id, {"status": MISSING})
         lines.append({**line, **{name: outcome.get(name) for name in OUTCOME}})
     trials = pd.DataFrame(lines)
+    trials["where"] = _where(trials)
     metrics = rows[rows["metric"].notna()]
     joined = metrics.drop(columns=["dataset_options"]).merge(
         trials[["trial_id", "setting", "label", "anchor", "dataset_options"]], on="trial_id"
     )
     return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics), known, superseded)
+
+
+def _where(trials: pd.DataFrame) -> list[str]:
+    """The dataset of each trial in words: its name and those options in which the section's datasets differ."""
+    options = [json.loads(text) for text in trials["dataset_options"]]
+    names = differing(options)
+    return [
+        " ".join([dataset, *(f"{name}={option_text(chosen[name])}" for name in names if name in chosen)])
+        for dataset, chosen in zip(trials["dataset"], options, strict=True)
+    ]
 
 
 def _setting_key(spec: Mapping[str, Any]) -> str:
@@ -182,10 +196,14 @@ def _settings(records: list[dict[str, Any]]) -> dict[str, Setting]:
         for key, values in described.items():
             told = [f"{name}={option_text(values[name])}" for name in names if name in values]
             labels[key] = " ".join([method, *told])
-    return {
-        key: Setting(key, record["spec"]["method"]["name"], labels[key], record.get("about", {}).get("method", {}))
-        for key, record in ((_setting_key(record["spec"]), record) for record in records)
-    }
+    settings = {}
+    for found in by_method.values():
+        for key, record in found.items():
+            spec = record["spec"]
+            params, budget = (json.dumps(part, sort_keys=True) for part in (spec["method"]["params"], spec["budget"]))
+            about = record.get("about", {}).get("method", {})
+            settings[key] = Setting(key, spec["method"]["name"], labels[key], params, budget, about)
+    return settings
 
 
 def _outputs(records: Mapping[str, dict[str, Any]], rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
