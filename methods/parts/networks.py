@@ -93,8 +93,8 @@ def _dcgan_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm
     kernel = _dcgan_kernel(side)
     layers: list[nn.Module] = []
     for inputs, features in pairwise([channels, *(width * 2**i for i in range(4))]):
-        # TensorFlow's "same" padding, under which odd sides are halved upwards: 28, 14, 7, 4, 2.
-        layers += [nn.ZeroPad2d(((kernel - 1) // 2, kernel // 2) * 2), nn.Conv2d(inputs, features, kernel, stride=2)]
+        # Odd sides are halved upwards: 28, 14, 7, 4, 2.
+        layers += [_same_padding(kernel), nn.Conv2d(inputs, features, kernel, stride=2)]
         layers += [*_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
         side = math.ceil(side / 2)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * side**2, outputs))
@@ -111,7 +111,7 @@ def _dcgan_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_n
     for inputs, features in pairwise(filters):
         double = nn.ConvTranspose2d(inputs, features, kernel, 2, padding=(kernel - 1) // 2, output_padding=kernel % 2)
         layers += [double, *_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
-    layers += [nn.Conv2d(filters[-1], channels, kernel, padding="same"), nn.Sigmoid()]
+    layers += [_same_padding(kernel), nn.Conv2d(filters[-1], channels, kernel), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 
@@ -129,6 +129,11 @@ def _mlp_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_nor
 
 def _norm(layer: Callable[[int], nn.Module], features: int, batch_norm: bool) -> list[nn.Module]:
     return [layer(features)] if batch_norm else []
+
+
+def _same_padding(kernel: int) -> nn.Module:
+    """Zeros for a convolution that keeps the size at stride 1, as TensorFlow's "same" has them."""
+    return nn.ZeroPad2d(((kernel - 1) // 2, kernel // 2) * 2)
 
 
 def _dcgan_kernel(side: int) -> int:

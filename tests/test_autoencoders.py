@@ -1,0 +1,392 @@
+"""What is particular to each autoencoder: its objective, its order of updates, its two stages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import islice, repeat
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal
+
+from methods.autoencoders.ae import AE
+from methods.autoencoders.beta_vae import BetaVAE
+from methods.autoencoders.gwae import GWAE
+from methods.autoencoders.latent_ot import LatentOT, find_autoencoder
+from methods.autoencoders.swae import SWAE
+from methods.autoencoders.untrained import Untrained
+from methods.autoencoders.vae import VAE, negative_log_likelihood
+from methods.autoencoders.wae_gan import WAEGAN, CodeDiscriminator
+from methods.autoencoders.wae_mmd import WAEMMD
+from methods.base import Autoencoder, Unsupported
+from methods.parts.autoencoding import draw_gaussian, squared_error
+from methods.parts.divergences import imq_kernel, mmd, sliced_wasserstein
+
+SHAPE = (1, 8, 8)
+MAP = {"map_steps": 3, "map_pretrain_steps": 2, "map_batch_size": 16, "map_hidden": (16, 8), "map_rank": 1}
+
+
+def digits(count: int = 32) -> Tensor:
+    """Blurred bars at random places, [count, 1, 8, 8]: something an autoencoder can learn."""
+    generator = torch.Generator().manual_seed(0)
+    place = 7 * torch.rand(count, 2, generator=generator)
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    squared = (rows - place[:, 0, None, None]) ** 2 + 0.2 * (columns - place[:, 1, None, None]) ** 2
+    return torch.exp(-squared / 2)[:, None]
+
+
+def trained(model: Autoencoder, steps: int, images: Tensor | None = None) -> Autoencoder:
+    """Trained as the harness does: seeded, prepared, trained, finished."""
+    model.planned_steps, model.steps_per_epoch = steps, 2
+    torch.manual_seed(1)
+    model.train()
+    images = digits() if images is None else images
+    for _ in model.prepare(repeat(images)) or ():
+        pass
+    for _ in range(steps):
+        model.train_step(images)
+    for _ in model.finish(repeat(images)) or ():
+        pass
+    return model.eval()
+
+
+def test_squared_error_is_summed_over_an_image_and_averaged_over_the_batch() -> None:
+    assert squared_error(torch.ones(3, 2, 4, 4), torch.zeros(3, 2, 4, 4)) == 32
+
+
+def test_gaussian_draws_have_the_mean_and_the_variance_asked_for() -> None:
+    torch.manual_seed(0)
+    draws = draw_gaussian(torch.full((20_000, 1), 3.0), torch.full((20_000, 1), math.log(4.0)))
+    assert draws.mean().item() == pytest.approx(3, abs=0.05)
+    assert draws.var().item() == pytest.approx(4, rel=0.05)
+
+
+def test_ae_learns_to_reconstruct() -> None:
+    torch.manual_seed(0)
+    model = AE(SHAPE, latent_dim=2, width=4, lr=1e-2)
+    images = digits()
+    before = squared_error(images, model.eval().decode(model.encode(images)))
+    trained(model, 150)
+    assert squared_error(images, model.decode(model.encode(images))) < 0.2 * before
+
+
+# VAE
+
+
+def test_gaussian_likelihood_is_that_of_unit_variance() -> None:
+    images, means = torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)
+    expected = -Independent(Normal(means, 1.0), 3).log_prob(images).mean() - 32 * math.log(2 * math.pi)
+    torch.testing.assert_close(negative_log_likelihood(images, means, "gaussian"), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_bernoulli_likelihood_is_that_of_torch_distributions() -> None:
+    images, means = torch.rand(3, 1, 8, 8).round(), 0.1 + 0.8 * torch.rand(3, 1, 8, 8)
+    expected = -Independent(Bernoulli(means), 3).log_prob(images).mean()
+    torch.testing.assert_close(negative_log_likelihood(images, means, "bernoulli"), expected)
+
+
+def test_vae_encodes_to_the_posterior_mean() -> None:
+    model = VAE(SHAPE, latent_dim=3, width=4).eval()
+    images = digits()
+    torch.testing.assert_close(model.encode(images), model.encoder(images)[:, :3])
+
+
+def test_vae_adds_likelihood_and_kl() -> None:
+    losses = VAE(SHAPE, latent_dim=3, width=4).train_step(digits())
+    torch.testing.assert_close(losses["loss"], losses["reconstruction"] + losses["regularizer"])
+
+
+def test_beta_vae_weights_the_kl_by_beta() -> None:
+    torch.manual_seed(0)
+    codes, mean, log_variance = torch.randn(3, 5, 2)
+    vae, beta_vae = VAE(SHAPE, latent_dim=2, width=4), BetaVAE(SHAPE, beta=4.0, latent_dim=2, width=4)
+    torch.testing.assert_close(
+        beta_vae.regularizer(codes, mean, log_variance), 4 * vae.regularizer(codes, mean, log_variance)
+    )
+
+
+def test_a_large_beta_empties_the_codes() -> None:
+    spreads = []
+    for beta in (0.01, 100.0):
+        torch.manual_seed(0)
+        model = trained(BetaVAE(SHAPE, beta=beta, latent_dim=2, width=4, lr=1e-2), 60)
+        spreads.append(model.encode(digits()).std().item())
+    assert spreads[1] < 0.2 * spreads[0]
+
+
+# WAE
+
+
+@pytest.mark.parametrize("posterior", ["deterministic", "gaussian", "additive-noise"])
+@pytest.mark.parametrize("prior", ["normal", "sphere", "uniform"])
+def test_wae_minimizes_weighted_cost_plus_weighted_divergence(prior: str, posterior: str) -> None:
+    torch.manual_seed(0)
+    model = WAEMMD(SHAPE, latent_dim=3, width=4, penalty=7.0, prior=prior, posterior=posterior, batch_norm=False)
+    images = digits()
+    torch.manual_seed(2)
+    codes = model.draw_codes(images)
+    cost = 0.05 * squared_error(images, model.decoder(codes))
+    divergence = mmd(codes, model.sample_prior(32), imq_kernel({"normal": 6.0, "sphere": 2.0, "uniform": 3.0}[prior]))
+    expected = (cost + 7 * divergence).item()
+    torch.manual_seed(2)
+    assert model.train_step(images)["loss"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_wae_evaluates_without_the_noise_of_its_encoder() -> None:
+    for posterior in ("gaussian", "additive-noise"):
+        model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior=posterior).eval()
+        assert torch.equal(model.encode(digits()), model.encode(digits()))
+        assert not torch.equal(model.draw_codes(digits()), model.draw_codes(digits()))
+
+
+def test_wae_pretraining_brings_the_moments_of_the_codes_to_the_priors() -> None:
+    torch.manual_seed(0)
+    model = WAEMMD(SHAPE, latent_dim=2, width=4, lr=1e-2, pretraining_batch=48)
+    decoder = [p.clone() for p in model.decoder.parameters()]
+    mismatch = [losses["moment_mismatch"].item() for losses in model.prepare(repeat(digits()))]
+    assert mismatch[0] > 0.3
+    assert mismatch[-1] < 0.1 or len(mismatch) == 200
+    assert min(mismatch) == mismatch[-1]
+    assert all(torch.equal(p, q) for p, q in zip(decoder, model.decoder.parameters(), strict=True))
+
+
+def test_wae_pretraining_can_be_left_out() -> None:
+    assert list(WAEMMD(SHAPE, latent_dim=2, width=4, pretraining_batch=0).prepare(repeat(digits()))) == []
+
+
+def test_wae_pretraining_sees_as_many_images_as_asked_for() -> None:
+    drawn = 0
+
+    def batches() -> Iterator[Tensor]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield digits()
+
+    model = WAEMMD(SHAPE, latent_dim=2, width=4, pretraining_batch=100)
+    next(iter(model.prepare(batches())))
+    assert drawn == 4
+
+
+def test_wae_lowers_its_learning_rates_by_the_epoch() -> None:
+    model = WAEGAN(SHAPE, latent_dim=2, width=4, adversary_width=8, schedule="smooth", lr=1e-3, adversary_lr=2e-3)
+    trained(model, 20)
+    assert model.optimizer.param_groups[0]["lr"] == pytest.approx(1e-5)
+    assert model.adversary_optimizer.param_groups[0]["lr"] == pytest.approx(2e-5)
+
+
+def test_wae_mmd_with_either_kernel_shapes_the_codes() -> None:
+    for kernel in ("imq", "rbf"):
+        torch.manual_seed(0)
+        model = WAEMMD(SHAPE, latent_dim=2, width=4, kernel=kernel, lr=3e-3, pretraining_batch=0, penalty=50.0)
+        codes = trained(model, 150, digits(128)).encode(digits(128))
+        assert codes.mean(dim=0).abs().max() < 0.4
+        assert codes.std(dim=0).tolist() == pytest.approx([1, 1], abs=0.4)
+
+
+def test_wae_gan_gives_the_adversary_the_step_after() -> None:
+    torch.manual_seed(0)
+    model = WAEGAN(SHAPE, latent_dim=2, width=4, adversary_width=8)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    super(WAEGAN, model).train_step(digits())
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"encoder", "decoder"}
+    losses = model.train_step(digits())
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"encoder", "decoder", "discriminator"}
+    torch.testing.assert_close(losses["loss"], losses["reconstruction"] + 10 * losses["divergence"])
+
+
+def test_the_known_prior_adds_its_log_density_to_the_logit() -> None:
+    torch.manual_seed(0)
+    plain = CodeDiscriminator(4, width=8, known_prior=False)
+    known = CodeDiscriminator(4, width=8, known_prior=True)
+    known.load_state_dict(plain.state_dict())
+    codes = torch.randn(5, 4)
+    density = Independent(Normal(torch.zeros(4), 1.0), 1).log_prob(codes)
+    # The authors' constant is that of one dimension.
+    torch.testing.assert_close(known(codes) - plain(codes), density + 1.5 * math.log(2 * math.pi))
+
+
+def test_the_known_prior_must_be_normal() -> None:
+    with pytest.raises(ValueError, match='known_prior needs prior = "normal", not "sphere"'):
+        WAEGAN(SHAPE, known_prior=True, prior="sphere")
+
+
+def test_swae_minimizes_cross_entropy_absolute_error_and_sliced_distance() -> None:
+    torch.manual_seed(0)
+    model = SWAE(SHAPE, latent_dim=3, width=4)
+    images = digits()
+    torch.manual_seed(2)
+    codes = model.encoder(images)
+    outputs = model.decoder(codes)
+    cross_entropy = -(images * outputs.log() + (1 - images) * (1 - outputs).log()).mean()
+    expected = cross_entropy + (images - outputs).abs().mean() + 10 * sliced_wasserstein(codes, torch.randn(32, 3), 50)
+    torch.manual_seed(2)
+    assert model.train_step(images)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+# GWAE
+
+
+def test_gwae_minimizes_its_four_weighted_terms() -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=3, width=4, reconstruction_weight=2.0, critic_weight=3.0, entropy_weight=0.5)
+    losses = model.autoencoder_step(digits())
+    expected = losses["gromov_wasserstein"] + 2 * losses["reconstruction"] + 3 * losses["critic"]
+    torch.testing.assert_close(losses["loss"], expected + 0.5 * losses["entropy"])
+
+
+def test_gwae_trains_the_critic_apart() -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=3, width=4)
+    images = digits()
+    before = {name: p.clone() for name, p in model.named_parameters()}
+
+    def moved() -> set[str]:
+        return {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+    model.critic_step(images, torch.randn(32, 3))
+    assert moved() == {"critic"}
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    model.autoencoder_step(images)
+    assert moved() == {"encoder", "decoder", "prior", "log_distance_scale"}
+
+
+def test_gwae_gives_the_critic_its_number_of_steps() -> None:
+    model = GWAE(SHAPE, latent_dim=3, width=4, critic_steps=3)
+    model.train_step(digits())
+    steps = {int(state["step"]) for state in model.critic_optimizer.state.values()}
+    assert steps == {3}
+
+
+def test_the_critic_of_gwae_learns_to_tell_joints_apart() -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=3, width=4, critic_lr=1e-3)
+    images = digits()
+    for _ in range(60):
+        model.critic_step(images, torch.randn(32, 3) + 2)
+    with torch.no_grad():
+        prior_codes = model.sample_prior(32)
+        ours = (images, torch.randn(32, 3) + 2)
+        data, prior = model.critic.compare(ours, (model.decoder(prior_codes), prior_codes))
+    assert (prior - data).mean() > 1
+
+
+def test_every_layer_of_the_critic_has_spectral_norm_1() -> None:
+    torch.manual_seed(0)
+    critic = GWAE(SHAPE, latent_dim=3, width=4).critic
+    for _ in range(30):  # of power iteration
+        critic(digits(), torch.randn(32, 3))
+    weights = [module.weight for module in critic.modules() if hasattr(module, "parametrizations")]
+    assert len(weights) == 3 + 1 + 3 + 3
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.02)
+
+
+def test_the_critic_sees_one_pixel_at_the_end_of_its_convolutions() -> None:
+    critic = GWAE((3, 64, 64), latent_dim=4, width=4).critic
+    filters = [module.out_channels for module in critic.image_features if isinstance(module, torch.nn.Conv2d)]
+    assert filters == [8, 16, 32, 64, 128, 256]
+    assert critic.image_features(torch.rand(2, 3, 64, 64)).shape == (2, 64)
+
+
+@pytest.mark.parametrize("prior", ["neural", "factorized-neural", "gaussian-mixture"])
+def test_gwae_samples_its_own_prior(prior: str) -> None:
+    torch.manual_seed(0)
+    model = trained(GWAE(SHAPE, latent_dim=3, width=4, prior=prior, critic_steps=1), 3)
+    with torch.no_grad():
+        assert model.sample_prior(7).shape == (7, 3)
+
+
+def test_gwae_assigns_images_to_the_component_nearest_their_code() -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=2, width=4, prior="gaussian-mixture", num_components=3).eval()
+    images = digits(3)
+    with torch.no_grad():
+        model.prior.means.copy_(model.encode(images).flip(0) * math.sqrt(1 + 1e-5))
+        model.prior.factors.copy_(1e-3 * torch.eye(2).expand(3, 2, 2))
+    assert model.components(images).tolist() == [2, 1, 0]
+
+
+def test_gwae_has_components_only_with_the_mixture() -> None:
+    with pytest.raises(Unsupported, match="gaussian-mixture"):
+        GWAE(SHAPE, latent_dim=2, width=4).components(digits())
+
+
+# Latent transport
+
+
+@pytest.mark.parametrize("name", ["ae", "vae", "wae-mmd", "gwae"])
+def test_latent_ot_trains_the_very_autoencoder_of_a_plain_run(name: str) -> None:
+    torch.manual_seed(0)
+    plain = trained(find_autoencoder(name)(SHAPE, latent_dim=2, width=4), 4)
+    torch.manual_seed(0)
+    composed = trained(LatentOT(SHAPE, autoencoder=name, latent_dim=2, width=4, **MAP), 4)
+    ours = composed.autoencoder.state_dict()
+    assert all(torch.equal(value, ours[key]) for key, value in plain.state_dict().items())
+    assert torch.equal(plain.encode(digits()), composed.encode(digits()))
+    assert torch.equal(plain.decode(torch.ones(1, 2)), composed.decode(torch.ones(1, 2)))
+
+
+def test_latent_ot_leaves_the_random_numbers_of_training_alone() -> None:
+    torch.manual_seed(0)
+    AE(SHAPE, latent_dim=2, width=4)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    LatentOT(SHAPE, latent_dim=2, width=4, **MAP)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_latent_ot_maps_noise_to_the_codes() -> None:
+    torch.manual_seed(0)
+    settings = {**MAP, "map_steps": 300, "map_pretrain_steps": 300, "map_batch_size": 128, "map_hidden": (32, 32)}
+    model = LatentOT(SHAPE, latent_dim=2, width=4, lr=1e-2, map_lr=3e-3, **settings)
+    images = digits(256)
+    trained(model, 60, images)
+    codes, noise = model.encode(images), model.draw_noise(256)
+    mapped = sliced_wasserstein(codes, model.sample_prior(256), 200)
+    assert mapped < 0.25 * sliced_wasserstein(codes, noise, 200)
+    # That is not the standardization's merit alone.
+    gaussian_fit = noise * model.code_std + model.code_mean
+    assert mapped < 0.8 * sliced_wasserstein(codes, gaussian_fit, 200)
+
+
+def test_latent_ot_restores_its_map_from_its_state() -> None:
+    torch.manual_seed(0)
+    model = trained(LatentOT(SHAPE, latent_dim=2, width=4, **MAP), 4)
+    other = LatentOT(SHAPE, latent_dim=2, width=4, **MAP).eval()
+    other.load_state_dict(model.state_dict())
+    torch.manual_seed(3)
+    expected = model.sample_prior(5)
+    torch.manual_seed(3)
+    assert torch.equal(other.sample_prior(5), expected)
+
+
+@pytest.mark.parametrize("name", ["latent-ot", "untrained", "wea-mmd"])
+def test_latent_ot_names_the_autoencoders_there_are(name: str) -> None:
+    with pytest.raises(ValueError, match=f'no autoencoder "{name}" .* there is ae, beta-vae, gwae, swae, vae'):
+        LatentOT(SHAPE, autoencoder=name)
+
+
+def test_untrained_has_the_very_networks_of_the_others_at_their_start() -> None:
+    torch.manual_seed(0)
+    reference = Untrained(SHAPE, latent_dim=2, width=4)
+    torch.manual_seed(0)
+    start = AE(SHAPE, latent_dim=2, width=4)
+    assert not Untrained.trains
+    assert all(torch.equal(value, start.state_dict()[key]) for key, value in reference.state_dict().items())
+
+
+def test_no_two_weights_share_memory() -> None:
+    for cls in (AE, VAE, BetaVAE, WAEMMD, WAEGAN, SWAE, GWAE, LatentOT, Untrained):
+        places = [value.data_ptr() for value in cls(SHAPE, latent_dim=2, width=4).state_dict().values()]
+        assert len(set(places)) == len(places)
+
+
+def test_batches_are_taken_one_epoch_at_a_time_for_the_map() -> None:
+    model = LatentOT(SHAPE, latent_dim=2, width=4, **MAP)
+    model.steps_per_epoch = 3
+    assert model.encode_epoch(islice(repeat(digits(5)), 3)).shape == (15, 2)

@@ -1,0 +1,104 @@
+"""Shapes, ranges and sizes of the shared networks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from methods.parts.networks import Logit, Network, build_decoder, build_encoder, dense_layers
+from methods.parts.optimization import decay
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("network", ["conv", "dcgan", "mlp"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_network_takes_every_size(shape: tuple[int, int, int], network: Network, batch_norm: bool) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(network, shape, 6, width=4, batch_norm=batch_norm)
+    decoder = build_decoder(network, shape, 3, width=4, batch_norm=batch_norm)
+    assert encoder(torch.rand(2, *shape)).shape == (2, 6)
+    images = decoder(torch.randn(2, 3))
+    assert images.shape == (2, *shape)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    has_norm = any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in (*encoder.modules(), *decoder.modules()))
+    assert has_norm == batch_norm
+
+
+def test_width_32_is_the_network_of_the_gwae_paper() -> None:
+    encoder = build_encoder("conv", (3, 64, 64), 128, width=32, batch_norm=False)
+    assert [m.out_channels for m in encoder if isinstance(m, nn.Conv2d)] == [32, 64, 128, 256]
+    assert [(m.in_features, m.out_features) for m in encoder if isinstance(m, nn.Linear)] == [(4096, 256), (256, 128)]
+    decoder = build_decoder("conv", (3, 64, 64), 64, width=32, batch_norm=False)
+    assert [(m.in_features, m.out_features) for m in decoder if isinstance(m, nn.Linear)] == [(64, 256), (256, 4096)]
+    assert [m.out_channels for m in decoder if isinstance(m, nn.ConvTranspose2d)] == [128, 64, 32, 3]
+
+
+def test_width_128_is_the_network_of_the_wae_paper() -> None:
+    encoder = build_encoder("dcgan", (1, 28, 28), 8, width=128, batch_norm=True)
+    assert [m.out_channels for m in encoder if isinstance(m, nn.Conv2d)] == [128, 256, 512, 1024]
+    assert {m.kernel_size for m in encoder if isinstance(m, nn.Conv2d)} == {(4, 4)}
+    assert [m.in_features for m in encoder if isinstance(m, nn.Linear)] == [2 * 2 * 1024]
+    decoder = build_decoder("dcgan", (1, 28, 28), 8, width=128, batch_norm=True)
+    assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [7 * 7 * 1024]
+    assert [m.out_channels for m in decoder if isinstance(m, nn.ConvTranspose2d)] == [512, 256]
+
+
+def test_celeba_has_kernels_of_5_and_three_doublings() -> None:
+    decoder = build_decoder("dcgan", (3, 64, 64), 64, width=16, batch_norm=True)
+    doublings = [m for m in decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert [m.out_channels for m in doublings] == [64, 32, 16]
+    assert {m.kernel_size for m in doublings} == {(5, 5)}
+
+
+def test_the_order_of_batch_norm_is_each_papers() -> None:
+    conv = [type(m) for m in build_encoder("conv", (1, 28, 28), 2, width=4, batch_norm=True)]
+    assert conv[1:4] == [nn.Conv2d, nn.SiLU, nn.BatchNorm2d]
+    dcgan = [type(m) for m in build_encoder("dcgan", (1, 28, 28), 2, width=4, batch_norm=True)]
+    assert dcgan[1:4] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+
+
+@pytest.mark.parametrize("network", ["conv", "dcgan"])
+@pytest.mark.parametrize("shape", [(1, 25, 25), (1, 32, 64)])
+def test_a_size_that_cannot_be_halved_is_refused(network: Network, shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=f'network "{network}" takes square images'):
+        build_decoder(network, shape, 2, width=4, batch_norm=False)
+
+
+def test_the_mlp_takes_any_size() -> None:
+    shape = (1, 25, 31)
+    images = build_decoder("mlp", shape, 2, width=4, batch_norm=False)(torch.randn(3, 2))
+    assert build_encoder("mlp", shape, 2, width=4, batch_norm=False)(images).shape == (3, 2)
+
+
+def test_logit_undoes_the_sigmoid() -> None:
+    x = torch.linspace(-5, 5, 11)
+    torch.testing.assert_close(Logit()(torch.sigmoid(x)), x, atol=1e-4, rtol=0)
+    assert torch.isfinite(Logit()(torch.tensor([0.0, 1.0]))).all()
+
+
+def test_dense_layers_end_in_a_linear_layer() -> None:
+    layers = dense_layers([3, 5, 5, 2], nn.ReLU, batch_norm=True)
+    kinds = [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]
+    assert [type(layer) for layer in layers] == kinds
+
+
+def test_learning_rates_fall_by_steps() -> None:
+    factors = [decay("steps", epoch, 150) for epoch in (0, 29, 30, 50, 100)]
+    assert factors == pytest.approx([1, 1, 1 / 2, 1 / 10, 1 / 100])
+
+
+def test_learning_rates_fall_smoothly_to_a_hundredth() -> None:
+    factors = [decay("smooth", epoch, 10) for epoch in range(10)]
+    assert factors[-1] == pytest.approx(0.01)
+    ratios = [later / earlier for earlier, later in pairwise(factors)]
+    assert ratios == pytest.approx([0.01**0.1] * 9)
+
+
+def test_a_constant_learning_rate_stays() -> None:
+    assert decay("constant", 99, 100) == 1
