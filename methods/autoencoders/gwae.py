@@ -21,6 +21,8 @@ from methods.parts.networks import ImageShape, Network
 from methods.parts.optimization import update
 from methods.parts.priors import FactorizedNeuralPrior, GaussianMixturePrior, NeuralPrior
 
+LearnedPrior = Literal["neural", "factorized-neural", "gaussian-mixture"]
+
 GRADIENT_PENALTY = 10.0
 LOGIT_PENALTY = 1e-4
 
@@ -60,7 +62,7 @@ class GWAE(GaussianAutoencoder):
         self,
         image_shape: ImageShape,
         *,
-        prior: Literal["neural", "factorized-neural", "gaussian-mixture"] = "neural",
+        prior: LearnedPrior = "neural",
         num_components: int = 10,
         reconstruction_weight: float = 1.0,
         critic_weight: float = 1.0,
