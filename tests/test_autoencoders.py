@@ -23,7 +23,7 @@ from methods.autoencoders.wae_gan import WAEGAN, CodeDiscriminator
 from methods.autoencoders.wae_mmd import WAEMMD
 from methods.base import Autoencoder, Unsupported
 from methods.parts.autoencoding import draw_gaussian, squared_error
-from methods.parts.divergences import KernelName, imq_kernel, mmd, sliced_wasserstein
+from methods.parts.divergences import imq_kernel, mmd, sliced_wasserstein
 from methods.parts.priors import GaussianMixturePrior, PriorName
 from methods.parts.wasserstein import Posterior
 
