@@ -5,9 +5,11 @@ DenseICNN follows Korotin et al., "Wasserstein-2 Generative Networks" (2021, arX
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
 
 
 class DenseICNN(nn.Module):
@@ -52,7 +54,7 @@ class DenseICNN(nn.Module):
         self.linear_weight = nn.Parameter(init_std * torch.randn(total, dim))
         self.bias = nn.Parameter(init_std * torch.randn(total))
         self.convex_weights = nn.ParameterList(
-            init_std * torch.randn(wide, narrow) for narrow, wide in zip(hidden[:-1], hidden[1:], strict=True)
+            init_std * torch.randn(wide, narrow) for narrow, wide in pairwise(hidden)
         )
         self.output_weight = nn.Parameter(init_std * torch.randn(hidden[-1]))
         self.clamp_weights()
@@ -78,8 +80,8 @@ class DenseICNN(nn.Module):
     def _evaluate(self, points: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor]:
         """ψ and, if asked for, ∇ψ (else no rows)."""
         square_weight = self.square_weight.flatten(end_dim=1)
-        projections = F.linear(points, square_weight).unflatten(1, self.square_weight.shape[:2])
-        quadratics = projections.square().sum(dim=1) + F.linear(points, self.linear_weight, self.bias)
+        projections = linear(points, square_weight).unflatten(1, self.square_weight.shape[:2])
+        quadratics = projections.square().sum(dim=1) + linear(points, self.linear_weight, self.bias)
         skip_masks = self._dropout_mask(quadratics)
         if skip_masks is not None:
             quadratics = quadratics * skip_masks
@@ -88,7 +90,7 @@ class DenseICNN(nn.Module):
         hidden = first
         layers = []
         for weight, skip in zip(self.convex_weights, skips, strict=True):
-            carried = F.linear(hidden, weight)
+            carried = linear(hidden, weight)
             mask = self._dropout_mask(carried)
             activation = (carried if mask is None else carried * mask) + skip
             slope = activation.clamp(max=0).exp()  # CELU'
@@ -115,4 +117,4 @@ class DenseICNN(nn.Module):
         """Entries 0 with probability `dropout`, else 1/(1 - dropout); None where nothing is dropped."""
         if not self.training or self.dropout == 0:
             return None
-        return F.dropout(torch.ones_like(like), self.dropout)
+        return dropout(torch.ones_like(like), self.dropout)

@@ -18,7 +18,7 @@ class Linear(TransportMap):
     """push(x) = A (x - m_X) + m_Y with A = Σ_X^{-1/2} (Σ_X^{1/2} Σ_Y Σ_X^{1/2})^{1/2} Σ_X^{-1/2}.
 
     `pull` is the same formula with the roles of X and Y exchanged: the inverse, where both covariances have full rank.
-    The error of estimated moments costs about 100 · D / num_samples percent of L2-UVP.
+    The error of estimated moments costs at most about 100 · D / num_samples percent of L2-UVP.
 
     Args:
         dim: dimension D of the points.

@@ -21,9 +21,9 @@ LINEAR_FROM = 30.0
 class LSOT(TransportMap):
     """Stochastic ascent of the regularized dual in u and v (paper, Algorithm 1), then push = f (Algorithm 2).
 
-    Cost c(x, y) = ‖x - y‖². Every pair of a batch counts. There is no inverse. Defaults (networks, Adam with the
-    AMSGrad correction, lr, L2 regularization and its ε) are those of the authors' continuous example; they state none
-    for Gaussians in D dimensions.
+    Cost c(x, y) = ‖x - y‖². Every pair of a batch counts. There is no inverse. The defaults are those of the authors'
+    code (networks, Adam with the AMSGrad correction and its lr, equal stages; ε from its README); for Gaussians in
+    D dimensions neither they nor Korotin et al. (2021), who tabulate the method there, state any.
 
     Args:
         dim: dimension D of the points.
@@ -39,14 +39,13 @@ class LSOT(TransportMap):
     paper = "Seguy et al. 2018, arXiv 1711.02283"
     summary = "regularized dual in two networks, then a map by barycentric projection"
     family = "OT map"
-    steps_taken: Tensor
 
     def __init__(
         self,
         dim: int,
         *,
         regularization: Literal["l2", "entropic"] = "l2",
-        epsilon: float = 0.0025,
+        epsilon: float = 0.02,
         potential_hidden: tuple[int, ...] = (128, 256, 128),
         map_hidden: tuple[int, ...] = (128,),
         dual_share: float = 0.5,
@@ -66,7 +65,7 @@ class LSOT(TransportMap):
         duals = [*self.source_potential.parameters(), *self.target_potential.parameters()]
         self.dual_optimizer = torch.optim.Adam(duals, lr=lr, amsgrad=True)
         self.map_optimizer = torch.optim.Adam(self.map.parameters(), lr=lr, amsgrad=True)
-        self.register_buffer("steps_taken", torch.zeros((), dtype=torch.int64))
+        self.steps_taken = 0
 
     def push(self, points: Tensor) -> Tensor:
         return self.map(points)
@@ -80,33 +79,42 @@ class LSOT(TransportMap):
         return self._map_step(source_points, target_points)
 
     def _dual_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
-        """Ascends E[u(X) + v(Y)] + E[F(X, Y)] with F = -ε exp(s/ε) or -s₊²/(4ε), s = u + v - c."""
-        u, v = self.source_potential(source_points), self.target_potential(target_points).T
-        slack = u + v - _squared_distances(source_points, target_points)
-        if self.regularization == "l2":
-            penalty = slack.clamp(min=0).square() / (4 * self.epsilon)
-        else:
-            penalty = self.epsilon * _tame_exp(slack / self.epsilon)
-        loss = penalty.mean() - u.mean() - v.mean()
+        """Ascends E[u(X) + v(Y)] - E[F(s(X, Y))]."""
+        u, v, slack = self._slack(source_points, target_points)
+        loss = self.penalty(slack).mean() - u.mean() - v.mean()
         self.dual_optimizer.zero_grad()
         loss.backward()
         self.dual_optimizer.step()
         return {"dual": loss.detach()}
 
     def _map_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
-        """Descends E[H(X, Y) ‖f(X) - Y‖²], H = exp(s/ε) or s₊/(2ε) the density of the plan."""
+        """Descends E[H(X, Y) ‖f(X) - Y‖²] with H = F'(s) the density of the plan."""
         with torch.no_grad():
-            u, v = self.source_potential(source_points), self.target_potential(target_points).T
-            slack = u + v - _squared_distances(source_points, target_points)
-            if self.regularization == "l2":
-                density = slack.clamp(min=0) / (2 * self.epsilon)
-            else:
-                density = _tame_exp(slack / self.epsilon)
+            density = self.density(self._slack(source_points, target_points)[2])
         loss = (density * _squared_distances(self.map(source_points), target_points)).mean()
         self.map_optimizer.zero_grad()
         loss.backward()
         self.map_optimizer.step()
         return {"map": loss.detach()}
+
+    def _slack(self, source_points: Tensor, target_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """u [B, 1], v [1, B'] and s = u + v - c of all pairs, [B, B']."""
+        u, v = self.source_potential(source_points), self.target_potential(target_points).T
+        return u, v, u + v - _squared_distances(source_points, target_points)
+
+    def penalty(self, slack: Tensor) -> Tensor:
+        """F(s): s₊²/(4ε) or ε exp(s/ε), entry by entry."""
+        if self.regularization == "l2":
+            return slack.clamp(min=0).square() / (4 * self.epsilon)
+        exponent = slack / self.epsilon
+        capped = exponent.clamp(max=LINEAR_FROM)
+        return self.epsilon * capped.exp() * (1 + exponent - capped)
+
+    def density(self, slack: Tensor) -> Tensor:
+        """H(s) = F'(s): s₊/(2ε) or exp(s/ε), entry by entry."""
+        if self.regularization == "l2":
+            return slack.clamp(min=0) / (2 * self.epsilon)
+        return (slack / self.epsilon).clamp(max=LINEAR_FROM).exp()
 
 
 def _relu_network(*widths: int) -> nn.Sequential:
@@ -121,9 +129,3 @@ def _squared_distances(left: Tensor, right: Tensor) -> Tensor:
     """‖leftᵢ - rightⱼ‖², [B, D] and [B', D] -> [B, B']."""
     squares = left.square().sum(dim=1, keepdim=True) + right.square().sum(dim=1)
     return squares - 2 * left @ right.T
-
-
-def _tame_exp(exponent: Tensor) -> Tensor:
-    """exp, continued by its tangent beyond LINEAR_FROM."""
-    capped = exponent.clamp(max=LINEAR_FROM)
-    return capped.exp() * (1 + exponent - capped)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from methods.base import Losses, Sampler, TransportMap
 from methods.parts.icnn import DenseICNN
@@ -133,9 +133,9 @@ class W2GN(TransportMap):
         fixed_inverse = inverse.detach()
         values, pushed = self.potential.value_and_gradient(source_points)
         correlation = values.mean() - self.potential(fixed_inverse).mean()
-        cycle = F.mse_loss(self.potential.gradient(inverse), target_points)
+        cycle = mse_loss(self.potential.gradient(inverse), target_points)
         if self.cycle_source:
-            cycle = cycle + F.mse_loss(self.conjugate.gradient(pushed), source_points)
+            cycle = cycle + mse_loss(self.conjugate.gradient(pushed), source_points)
         loss = correlation + self.cycle_weight * cycle
         for optimizer in self.optimizers:
             optimizer.zero_grad()
