@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn, optim
@@ -57,6 +57,7 @@ class GWAE(GaussianAutoencoder):
     paper = "Nakagawa et al. 2023, arXiv:2209.07007"
     summary = "Gromov–Wasserstein autoencoder: a learned prior whose metric structure matches that of the data."
     family = "GW"
+    check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "critic_steps": 1}
 
     def __init__(
         self,

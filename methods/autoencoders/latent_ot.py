@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,13 @@ class LatentOT(Autoencoder):
     paper = "Korotin et al. 2021, arXiv:1909.13082"
     summary = "An autoencoder, then a W2GN map from N(0, I) to its codes."
     family = "OT map"
+    check_params: ClassVar[Mapping[str, Any]] = {
+        "map_steps": 20,
+        "map_pretrain_steps": 20,
+        "map_batch_size": 64,
+        "map_hidden": (32, 32),
+        "width": 8,
+    }
 
     def __init__(
         self,
