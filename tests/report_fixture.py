@@ -31,13 +31,14 @@ HOSTILE = '<script>alert("x")</script> </script> & "quotes" \\textbf{_%$}'
 
 
 def output(metric: str, table: str, direction: str, unit: str, meaning: str) -> dict[str, str]:
-    return {"metric": metric, "table": table, "direction": direction, "unit": unit, "meaning": meaning, "source": "source"}
+    about = {"metric": metric, "table": table, "direction": direction, "unit": unit, "meaning": meaning}
+    return {**about, "source": "a paper"}
 
 
 OUTPUTS = {
     "l2-uvp": output("l2-uvp", "transport", "min", "%", "squared distance to the true map over the target's variance"),
     "cosine": output("cosine", "transport", "max", "-1 to 1", "cosine between the map's and the true displacement"),
-    "energy-distance": output("energy-distance", "transport", "min", "0 upwards", "distance of pushed to target points"),
+    "energy-distance": output("energy-distance", "transport", "min", "0 upwards", "pushed against target points"),
     "mse": output("mse", "reconstruction", "min", "squared intensity", "mean squared error of reconstructions"),
     "psnr": output("psnr", "reconstruction", "max", "dB", "peak signal-to-noise ratio of reconstructions"),
     "fd-efficientnet-lite0-generation": output(
@@ -50,7 +51,7 @@ OUTPUTS = {
     "components-accuracy": output("components", "clustering", "max", "0 to 1", "accuracy of the model's own mixture"),
 }
 PROTOCOLS = {
-    "fd-efficientnet-lite0-generation": {"extractor": "efficientnet-lite0", "weights_sha256": "5793", "feature_dim": 1280},
+    "fd-efficientnet-lite0-generation": {"extractor": "efficientnet-lite0", "weights_sha256": "5793"},
     "fid-generation": {"extractor": "inception-v3-compat", "weights_sha256": "6726"},
     "mig": {"bins": 20},
 }
@@ -262,10 +263,12 @@ def gaussians(scale: str = "quick", steps: int = 1000, seeds: int = 2) -> list[T
 
 
 def toy2d() -> list[Trial]:
+    levels = {"w2gn": 0.01, "lsot": 0.04, "linear": 0.11, "identity": 0.12}
+    shapes = ("8-gaussians", "25-gaussians", "swiss-roll")
     return [
-        Trial("toy2d", method, "toy2d", 0, {"energy-distance": level * (1 + k / 3)}, options={"shape": shape}, kind="transport")
-        for method, level in (("w2gn", 0.01), ("lsot", 0.04), ("linear", 0.11), ("identity", 0.12))
-        for k, shape in enumerate(("8-gaussians", "25-gaussians", "swiss-roll"))
+        Trial("toy2d", method, "toy2d", 0, {"energy-distance": level * (1 + k / 3)}, {"shape": shape}, kind="transport")
+        for method, level in levels.items()
+        for k, shape in enumerate(shapes)
     ]
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from bench.report.formatting import unit
 from bench.report.labels import SIDES, label_sides, spread_apart
 
 PUBLISHED = "#888888"
-WIDTH, HEIGHT = 640, 340
-PANEL_WIDTH, LINE_HEIGHT = 340, 20
+WIDTH, HEIGHT = 572, 330
+PANEL_WIDTH, LINE_HEIGHT = 364, 20
 LABEL_SIZE = 11
 CHARACTER = 6.2
 """Pixels a character of a label takes, about."""
@@ -39,17 +40,20 @@ class Chart:
     slug: str
     title: str
     caption: str
-    chart: alt.TopLevelMixin
+    spec: dict[str, Any]
+
+    @classmethod
+    def of(cls, slug: str, title: str, caption: str, chart: alt.TopLevelMixin) -> Chart:
+        """Compiled to Vega-Lite; Altair's limit of 5,000 rows is for notebooks and does not hold here."""
+        with alt.data_transformers.enable("default", max_rows=None):
+            return cls(slug, title, caption, chart.to_dict(validate=False))
 
 
 def metric_axis(metric: str, about: Mapping[str, Any], values: Sequence[float]) -> Axis:
-    """Logarithmic where the values are positive and span more than a factor of 4.
-
-    A unit that is a range ("0 to 1") is left to the notes under the tables.
-    """
-    unit = f", {about['unit']}" if about["unit"] and not any(c.isdigit() for c in about["unit"]) else ""
-    better = {"min": " (lower is better)", "max": " (higher is better)"}.get(about["direction"], "")
-    title = f"{metric}{unit}{better}"
+    """Logarithmic where the values are positive and span more than a factor of 4."""
+    better = {"min": "lower is better", "max": "higher is better"}.get(about["direction"], "")
+    name = ", ".join(filter(None, [metric, unit(about["unit"])]))
+    title = f"{name} ({better})" if name else better
     if len(values) and min(values) > 0 and max(values) > 4 * min(values):
         return log_axis(title, values)
     return Axis(title)
@@ -187,7 +191,7 @@ def training_curves(curves: pd.DataFrame, colors: Mapping[str, str]) -> alt.Face
             opacity=_picked(0.8),
             tooltip=_tooltip("panel", "run", "step", "value"),
         )
-        .properties(width=170, height=90)
+        .properties(width=165, height=90)
     )
     header = alt.Header(
         labelFontSize=LABEL_SIZE, labelFontWeight="normal", labelLimit=190, title=None, labelAnchor="start"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.report.formatting import unit
 from bench.report.records import Section, differing, option_text
 from bench.statistics import BOARD
 
@@ -68,8 +69,8 @@ def layout(section: Section) -> Iterable[tuple[str, str, list[Column], str]]:
         for metric, about in section.outputs.items():
             chosen = [column for column in columns if column.metric == metric]
             if chosen:
-                unit = f" ({about['unit']})" if about["unit"] else ""
-                yield metric, f"{metric}{unit} {chosen[0].arrow}", _told_apart(chosen), axis
+                named = f"{metric} ({unit(about['unit'])})" if unit(about["unit"]) else metric
+                yield metric, f"{named} {chosen[0].arrow}", _told_apart(chosen), axis
         return
     for table in dict.fromkeys(about["table"] for about in section.outputs.values()):
         chosen = [column for column in columns if section.outputs[column.metric]["table"] == table]
@@ -93,7 +94,7 @@ def describe(column: Column, section: Section) -> str:
     facts, about = column.facts, section.outputs[column.metric]
     protocol = json.loads(facts["protocol"] or "{}")
     parts = [f"{about['meaning'] or column.metric}; {column.better}"]
-    parts += [f"unit: {about['unit']}"] if about["unit"] else []
+    parts += [f"{'unit' if unit(about['unit']) else 'range'} {about['unit']}"] if about["unit"] else []
     parts += [f"{int(facts['n_samples']):,} samples of the {facts['split']} split"] if facts["n_samples"] else []
     parts += [
         f"{name.replace('_', ' ')} {option_text(value)[:16] if name.endswith('sha256') else option_text(value)}"

@@ -161,11 +161,11 @@ def _text(render: Callable[[Board], str], board: Board) -> Callable[[], bytes]:
 
 
 def _svg(chart: Chart) -> Callable[[], bytes]:
-    return lambda: str(vl_convert.vegalite_to_svg(chart.chart.to_dict())).encode()
+    return lambda: str(vl_convert.vegalite_to_svg({**chart.spec, "title": chart.title})).encode()
 
 
 def _png(chart: Chart) -> Callable[[], bytes]:
-    return lambda: bytes(vl_convert.vegalite_to_png(chart.chart.to_dict(), scale=PNG_SCALE))
+    return lambda: bytes(vl_convert.vegalite_to_png({**chart.spec, "title": chart.title}, scale=PNG_SCALE))
 
 
 def _markdown_cell(text: str) -> str:

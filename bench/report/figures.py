@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -43,6 +44,10 @@ def figures(section: Section, boards: list[Board], curves: pd.DataFrame, colors:
     made += _trade_offs(section, boards, mine)
     made += _time(section, boards, mine)
     made += _curves(section, curves, mine)
+    captions: set[str] = set()
+    for position, chart in enumerate(made):
+        made[position] = replace(chart, caption="" if chart.caption in captions else chart.caption)
+        captions.add(chart.caption)
     return made
 
 
@@ -72,9 +77,9 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
         about = section.outputs[column.metric]
         heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
         title = " · ".join(filter(None, [heading, column.detail]))
-        chart = seeds_by_setting(points, means, metric_axis(column.metric, about, list(points["value"])), colors)
+        chart = seeds_by_setting(points, means, metric_axis("", about, list(points["value"])), colors)
         caption = "Dots are seeds, ticks means, bars 95% intervals; grey diamonds are published values."
-        made.append(Chart(f"{board.slug}-{position}", title, caption if not made else "", chart))
+        made.append(Chart.of(f"{board.slug}-{position}", title, caption, chart))
     return made
 
 
@@ -93,10 +98,10 @@ def _against_option(section: Section, board: Board, options: list[float], colors
     theirs = pd.DataFrame(published, columns=["label", "method", "x", "value", "printed"])
     x_axis = _option_axis(board.axis, options)
     y_axis = metric_axis(metric, section.outputs[metric], [*points["value"], *theirs["value"]])
-    caption = f"{metric} against {board.axis}. Dots are seeds, lines means, bars 95% intervals."
+    caption = "Dots are seeds, lines means, bars 95% intervals."
     caption += " Grey and hollow: published; a bound such as <1 is drawn at its limit." if published else ""
     chart = against_option(points, means, theirs, x_axis, y_axis, colors)
-    return [Chart(board.slug, f"{metric} against {board.axis}", caption, chart)]
+    return [Chart.of(board.slug, f"{metric} against {board.axis}", caption, chart)]
 
 
 def _trade_offs(section: Section, boards: list[Board], colors: Mapping[str, str]) -> list[Chart]:
@@ -124,7 +129,7 @@ def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> l
         return (
             []
             if quality is None
-            else _scatter(section, "time", (label, log_axis(label, list(times)), times), quality, colors)
+            else _scatter(section, "time", ("training time", log_axis(label, list(times)), times), quality, colors)
         )
     options = _numbers(boards[0])
     if not options:
@@ -139,7 +144,7 @@ def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> l
     chart = against_option(
         points, means, nothing, _option_axis(axis, options), log_axis(label, list(points["value"])), colors
     )
-    return [Chart(f"{section.slug}-time", f"Training time against {axis}", "Dots are seeds, lines means.", chart)]
+    return [Chart.of(f"{section.slug}-time", f"Training time against {axis}", "Dots are seeds, lines means.", chart)]
 
 
 def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
@@ -149,11 +154,16 @@ def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -
     trials = section.trials[[key == chosen for key in section.trials[DATASET].itertuples(index=False, name=None)]]
     lines = []
     losses = first_losses(curves[curves["trial_id"].isin(trials["trial_id"])])
+    same = losses["name"].nunique() == 1
     for trial in trials.to_dict("records"):
         run = losses[losses["trial_id"] == trial["trial_id"]].dropna(subset=["value"])
         for step, value in thinned(list(zip(run["step"], run["value"], strict=True))):
             name = run["name"].iloc[0]
-            line = {"panel": f"{trial['label']}: {name}", "method": trial["method"], "run": f"seed {trial['seed']}"}
+            line = {
+                "panel": trial["label"] if same else f"{trial['label']}: {name}",
+                "method": trial["method"],
+                "run": f"seed {trial['seed']}",
+            }
             lines.append({**line, "step": int(step), "value": float(f"{value:.4g}")})
     frame = pd.DataFrame(lines)
     if frame.empty:
@@ -166,7 +176,7 @@ def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -
     caption = (
         f"The first loss of each method over its updates{where}; a line a seed. Different losses are not comparable."
     )
-    return [Chart(f"{section.slug}-curves", "Training curves", caption, training_curves(frame, colors))]
+    return [Chart.of(f"{section.slug}-curves", "Training curves", caption, training_curves(frame, colors))]
 
 
 Quantity = tuple[str, Axis, "pd.Series[float]"]
@@ -180,7 +190,7 @@ def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapp
     methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
     chart = scatter(means, x[1], y[1], colors)
-    return [Chart(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method.", chart)]
+    return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method.", chart)]
 
 
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:

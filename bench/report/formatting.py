@@ -58,6 +58,11 @@ def count(value: float | None) -> str:
     return ABSENT if value is None or math.isnan(value) else f"{int(value):,}"
 
 
+def unit(text: str) -> str:
+    """The unit where it is one; a range such as "0 to 1" is left to the notes under the tables."""
+    return "" if any(character.isdigit() for character in text) else text
+
+
 def plural(amount: int, noun: str) -> str:
     """ "1 trial", "2 trials"."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"

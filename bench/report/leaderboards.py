@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.published import STATUSES, comparison, published_table
-from bench.report.columns import Column, board_keys, layout
+from bench.report.columns import DATASET, Column, board_keys, layout
 from bench.report.formatting import ABSENT, measurement
 from bench.report.records import MISSING, Section, Setting
 from bench.statistics import Interval, leaderboard, verdict
@@ -138,14 +138,15 @@ def _fill(
     board: Board, section: Section, results: Mapping[tuple[Any, str], dict[str, Any]], table: pd.DataFrame
 ) -> None:
     datasets = {column.dataset for column in board.columns}
+    measured = dict(list(section.rows.groupby(["setting", *DATASET, "metric"])))
     for setting in section.settings.values():
         trials = section.trials[section.trials["setting"] == setting.key]
-        rows = section.rows[section.rows["setting"] == setting.key]
         cells, published = [], []
         for column in board.columns:
             line = results.get((column.key, setting.key))
-            cells.append(_cell(board, line, _quantity(rows, column), _on_dataset(trials, column)))
-            published.append(_published_cell(board, section, setting, column, line, _quantity(rows, column), table))
+            rows = measured.get((setting.key, *column.dataset, column.metric), section.rows.iloc[:0])
+            cells.append(_cell(board, setting, line, rows, _on_dataset(trials, column)))
+            published.append(_published_cell(board, section, setting, column, line, rows, table))
         here = [key in datasets for key in zip(trials["dataset"], trials["dataset_options"], strict=True)]
         ok = int((trials.loc[here, "status"] == "ok").sum())
         board.lines.append(Line(setting, cells, published, ok, sum(here), _line_rank(board, cells)))
@@ -167,16 +168,13 @@ def _on_dataset(frame: pd.DataFrame, column: Column) -> pd.DataFrame:
     return frame[(frame["dataset"] == dataset) & (frame["dataset_options"] == options)]
 
 
-def _quantity(rows: pd.DataFrame, column: Column) -> pd.DataFrame:
-    """Rows of a column's metric on its dataset, whatever their protocol, with or without value."""
-    on_dataset = _on_dataset(rows, column)
-    return on_dataset[on_dataset["metric"] == column.metric]
-
-
-def _cell(board: Board, line: dict[str, Any] | None, rows: pd.DataFrame, trials: pd.DataFrame) -> Cell:
+def _cell(
+    board: Board, setting: Setting, line: dict[str, Any] | None, rows: pd.DataFrame, trials: pd.DataFrame
+) -> Cell:
+    """rows: of the setting, metric and dataset, whatever their protocol, with or without value."""
     if trials.empty or (line is None and rows["value"].notna().any()):
         return Cell("")  # not planned on this dataset, or measured under the protocol of another column
-    reasons = list(rows["reason"].dropna().drop_duplicates())
+    reasons = [_of_any(setting, reason) for reason in rows["reason"].dropna().drop_duplicates()]
     ended = trials.loc[trials["status"] != "ok", "status"].value_counts()
     notes = [*reasons, *(f"{number} of {len(trials)} {status}" for status, number in ended.items())]
     if line is None:
@@ -197,6 +195,11 @@ def _cell(board: Board, line: dict[str, Any] | None, rows: pd.DataFrame, trials:
         seeds="" if line["complete"] else f"{line['n_ok']}/{line['n_planned']}",
         mark="" if line["complete"] else board.mark(*notes),
     )
+
+
+def _of_any(setting: Setting, reason: str) -> str:
+    """A reason that begins with the method's name, said of any method, so that methods share the footnote."""
+    return "the method" + reason.removeprefix(setting.method) if reason.startswith(f"{setting.method} ") else reason
 
 
 def _published_cell(

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bench.report import formatting
 from bench.report.charts import Chart
-from bench.report.columns import describe
+from bench.report.columns import DATASET, describe
 from bench.report.exports import file_name
 from bench.report.figures import thinned
 from bench.report.formatting import count, duration, listed, memory, plural
@@ -24,14 +24,17 @@ from bench.report.pictures import Picture
 from bench.report.records import MISSING, PROVENANCE, Section, option_text
 
 HERE = Path(__file__).parent
-TRAVERSALS = "traversals.png"
-FOLDED = (TRAVERSALS,)
+RUN = "python -m bench run sweeps.toml"
+FOLDED = ("traversals.png",)
 """Pictures a section shows only when unfolded: they are tall."""
 
 
 @dataclass
 class SectionView:
-    """A section with everything made of it. pictures: trial_id -> its pictures. shown: trial_ids pictured in the section."""
+    """A section with everything made of it.
+
+    pictures: trial_id -> its pictures. shown: the trial_ids pictured in the section itself.
+    """
 
     section: Section
     boards: list[Board]
@@ -42,7 +45,7 @@ class SectionView:
 
     def __post_init__(self) -> None:
         trials = self.section.trials[self.section.trials["trial_id"].isin(self.pictures)]
-        first = trials.drop_duplicates(["setting", "dataset", "dataset_options"])
+        first = trials.drop_duplicates(["setting", *DATASET])
         self.shown = list(first["trial_id"])
 
     @property
@@ -53,7 +56,7 @@ class SectionView:
     def counts(self) -> dict[str, int]:
         """Status -> number of trials, ok first."""
         found = self.section.trials["status"].value_counts().to_dict()
-        return {"ok": found.pop("ok", 0), **found}
+        return {"ok": int(found.pop("ok", 0)), **{str(status): int(number) for status, number in found.items()}}
 
     @property
     def methods(self) -> list[str]:
@@ -101,7 +104,8 @@ class SectionView:
             return f"No numbers are on record for the published table {section.published}."
         if not any(column.has_published for board in self.boards for column in board.columns):
             datasets = listed(list(self.published["dataset_published"].unique()))
-            return f"The published table {section.published} ({datasets}) has no number for a dataset and metric shown here."
+            table = f"The published table {section.published} ({datasets})"
+            return f"{table} has no number for a dataset and metric shown here."
         return f"Published values are of {section.published}."
 
     @property
@@ -157,17 +161,22 @@ class SectionView:
 
     def trials(self, environments: Mapping[tuple[Any, ...], int]) -> list[dict[str, Any]]:
         """Everything about each trial, for its own section."""
-        return [self._trial(line, environments) for line in _lines(self.section.trials)]
+        rows = _grouped(self.section.rows, ["trial_id"])
+        seeds = _grouped(self.section.trials, ["setting", *DATASET])
+        lines = []
+        for line in _lines(self.section.trials):
+            mine = rows.get((line["trial_id"],), [])
+            others = seeds[line["setting"], line["dataset"], line["dataset_options"]]
+            siblings = [other for other in others if other["trial_id"] != line["trial_id"]]
+            lines.append(self._trial(line, mine, siblings, environments.get(_environment(line))))
+        return lines
 
-    def _trial(self, line: dict[str, Any], environments: Mapping[tuple[Any, ...], int]) -> dict[str, Any]:
+    def _trial(
+        self, line: dict[str, Any], rows: list[dict[str, Any]], siblings: list[dict[str, Any]], environment: int | None
+    ) -> dict[str, Any]:
         section = self.section
         record = section.records[line["trial_id"]]
         spec = record["spec"]
-        siblings = section.trials[
-            (section.trials["setting"] == line["setting"])
-            & (section.trials["dataset_options"] == line["dataset_options"])
-            & (section.trials["trial_id"] != line["trial_id"])
-        ]
         return {
             **line,
             "method_settings": {k: option_text(v) for k, v in spec["method"]["params"].items()},
@@ -175,10 +184,10 @@ class SectionView:
             "dataset_settings": {k: option_text(v) for k, v in spec["dataset"]["options"].items()},
             "budget": _budget(spec["budget"]),
             "resources": {k: option_text(v) for k, v in record.get("resources", {}).items()},
-            "siblings": _lines(siblings),
-            "rows": _lines(section.rows[section.rows["trial_id"] == line["trial_id"]]),
-            "environment": environments.get(_environment(line)),
-            "command": f"python -m bench run sweeps.toml --scale {section.scale} --only {line['trial_id'][:16]} --force",
+            "siblings": siblings,
+            "rows": rows,
+            "environment": environment,
+            "command": f"{RUN} --scale {section.scale} --only {line['trial_id'][:16]} --force",
             "pictures": [] if line["trial_id"] in self.shown else self.pictures.get(line["trial_id"], []),
             "pictured_above": line["trial_id"] in self.shown,
         }
@@ -210,7 +219,7 @@ def render(
         methods=dict(sorted(settings.items(), key=lambda item: (item[1].is_reference, item[1].family, item[0]))),
         environments=numbered,
         environment_names=PROVENANCE,
-        specs={chart.slug: Markup(embedded(chart.chart.to_dict())) for view in views for chart in view.charts},
+        specs={chart.slug: Markup(embedded(chart.spec)) for view in views for chart in view.charts},
         curves=Markup(embedded(_curves_by_trial(curves))),
         has_curves=set(curves["trial_id"]),
         results_dir=results_dir,
@@ -232,7 +241,7 @@ def embedded(value: Any) -> str:
 def _bundle(problems: list[str]) -> str:
     """Vega, Vega-Lite and vega-embed as one script."""
     try:
-        return str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+        return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     except Exception as error:  # the tables are worth more than the charts
         problems.append(f"the charts cannot be shown, Vega's bundle could not be made: {error}")
         return ""
@@ -270,6 +279,13 @@ def _span(values: pd.Series, show: Any) -> str:
 
 def _environment(line: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(None if pd.isna(line[name]) else line[name] for name in PROVENANCE)
+
+
+def _grouped(frame: pd.DataFrame, names: list[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for line in _lines(frame):
+        groups.setdefault(tuple(line[name] for name in names), []).append(line)
+    return groups
 
 
 def _lines(frame: pd.DataFrame) -> list[dict[str, Any]]:

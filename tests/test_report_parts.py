@@ -1,0 +1,150 @@
+"""The small pieces of the report: numbers as text, labels that keep apart, colors, exports of awkward text."""
+
+from __future__ import annotations
+
+import colorsys
+import itertools
+import math
+
+import pytest
+
+from bench.report.charts import log_axis, metric_axis
+from bench.report.colors import HUES, method_colors
+from bench.report.exports import file_name, latex, markdown
+from bench.report.figures import thinned
+from bench.report.formatting import count, duration, listed, measurement, memory, number
+from bench.report.labels import SIDES, label_sides, spread_apart
+from bench.report.leaderboards import Board
+from bench.report.records import differing, option_text
+
+
+@pytest.mark.parametrize(
+    ("mean", "half_width", "text"),
+    [
+        (0.12345, 0.0042, "0.123 ± 0.004"),
+        (0.12345, 0.0012, "0.1235 ± 0.0012"),
+        (98.765, 12.34, "99 ± 12"),
+        (1234.5, 345.0, "1,234 ± 345"),
+        (-0.5, 0.03, "−0.50 ± 0.03"),
+        (0.0000123, 0.0000004, "(1.23 ± 0.04)×10⁻⁵"),
+        (0.999835, 0.0000042, "0.999835 ± 0.000004"),
+        (0.12345, None, "0.123"),
+        (0.12345, 0.0, "0.123"),
+    ],
+)
+def test_a_mean_has_as_many_digits_as_its_interval_supports(mean: float, half_width: float | None, text: str):
+    assert measurement(mean, half_width) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00"),
+        (1, "1.00"),
+        (0.001234, "0.00123"),
+        (12.34, "12.3"),
+        (999.9, "1,000"),
+        (12345, "12,345"),
+        (-3.14159, "−3.14"),
+        (0.0000123, "1.23×10⁻⁵"),
+        (1.5e9, "1.50×10⁹"),
+        (math.inf, "inf"),
+    ],
+)
+def test_a_lone_number_has_three_digits(value: float, text: str):
+    assert number(value) == text
+
+
+def test_times_and_sizes_are_said_as_people_say_them():
+    assert [duration(x) for x in (0.25, 9.5, 42, 90, 7300, math.nan, None)] == [
+        *("0.25 s", "9.5 s", "42 s", "1.5 min", "2.0 h", "—", "—")
+    ]
+    assert [memory(x) for x in (400 * 2**20, 1.5 * 2**30)] == ["400 MiB", "1.5 GiB"]
+    assert [count(x) for x in (123456.0, math.nan)] == ["123,456", "—"]
+
+
+def test_lists_are_sentences():
+    assert [listed(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert listed([str(k) for k in range(20)], limit=3) == "0, 1, 2 and 17 more"
+
+
+def test_settings_read_as_people_write_them():
+    assert [option_text(x) for x in ([128, 64], 3e-4, True, None, "imq", 8)] == [
+        "128×64",
+        "0.0003",
+        "yes",
+        "none",
+        "imq",
+        "8",
+    ]
+    assert differing([{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 0}]) == ["b", "c"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_labels_are_spread_apart_and_keep_their_order(log: bool):
+    values = [1.0, 1.01, 1.02, 5.0, 99.0, 100.0]
+    placed = spread_apart(values, 1.0, 100.0, log, gap=0.1)
+    place = math.log if log else float
+    units = [(place(at) - place(1.0)) / (place(100.0) - place(1.0)) for at in placed]
+    assert all(high - low >= 0.1 - 1e-9 for low, high in itertools.pairwise(units))
+
+
+def test_labels_far_apart_stay_where_they_are():
+    assert spread_apart([1.0, 50.0, 100.0], 1.0, 100.0, False, gap=0.1) == pytest.approx([1.0, 50.0, 100.0])
+
+
+def test_a_label_moves_to_the_side_that_is_free():
+    assert label_sides([0.5], [0.5], ["alone"], (500, 300), 6.0) == ["right"]
+    sides = label_sides([0.5, 0.54], [0.5, 0.5], ["one", "two"], (500, 300), 6.0)
+    assert sides[0] != "right"
+    assert set(sides) <= set(SIDES)
+    assert label_sides([1.0], [0.5], ["at the edge"], (500, 300), 6.0) == ["left"]
+
+
+def hue(color: str) -> float:
+    return colorsys.rgb_to_hls(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+
+
+def test_each_method_has_a_color_and_families_share_a_hue():
+    pairs = [
+        ("vae", "VAE"),
+        ("beta-vae", "VAE"),
+        ("swae", "WAE"),
+        ("wae-mmd", "WAE"),
+        ("wae-gan", "WAE"),
+        ("odd", "New"),
+    ]
+    colors = method_colors(pairs)
+    assert len(set(colors.values())) == len(pairs)
+    assert colors["beta-vae"] == HUES["VAE"].lower()
+    assert hue(colors["vae"]) == pytest.approx(hue(colors["beta-vae"]), abs=0.01)
+    assert [hue(colors[m]) for m in ("wae-gan", "wae-mmd")] == pytest.approx([hue(colors["swae"])] * 2, abs=0.01)
+    assert abs(hue(colors["swae"]) - hue(colors["vae"])) > 0.2
+
+
+def test_axes_are_logarithmic_where_ratios_matter():
+    about = {"unit": "%", "direction": "min"}
+    assert metric_axis("l2-uvp", about, [0.1, 50.0]).log
+    assert metric_axis("l2-uvp", about, [0.1, 50.0]).title == "l2-uvp, % (lower is better)"
+    assert not metric_axis("mig", {"unit": "0 to 1", "direction": "max"}, [0.2, 0.3]).log
+    assert not metric_axis("mmd", about, [-0.1, 50.0]).log
+    assert {1.0, 2.0, 5.0, 10.0} <= set(log_axis("time", [1.5, 8.0]).ticks)
+
+
+def test_thinning_keeps_the_ends():
+    assert thinned(list(range(1000)), 100)[0] == 0
+    assert thinned(list(range(1000)), 100)[-1] == 999
+    assert len(thinned(list(range(1000)), 100)) <= 102
+    assert thinned([1, 2, 3], 100) == [1, 2, 3]
+    assert thinned([], 100) == []
+
+
+def test_file_names_mean_nothing_to_a_file_system():
+    assert file_name("../a b/c") == "a-b-c"
+    assert file_name("mnist-quick-fd@96") == "mnist-quick-fd-96"
+
+
+def test_awkward_text_is_escaped_in_exports():
+    board = Board("b", "a_b | 50% <x> \\end{document}", "", False, [])
+    assert r"a\_b \| 50% \<x\>" in markdown(board)
+    assert latex(board).splitlines()[0].startswith("% a_b")  # a comment: nothing in it is read
