@@ -74,7 +74,7 @@ def elements(html: str) -> Elements:
 
 @cache
 def sections_under(root: Path) -> list[Section]:
-    return sections(Store(root).read())
+    return sections(Store(root).read(), load_published()["metric"].value_counts().to_dict())
 
 
 def section_of(store: Store, sweep: str, scale: str = "quick") -> Section:
@@ -187,6 +187,15 @@ def test_one_dataset_has_a_column_a_metric(store: Store):
     assert [(column.heading, column.arrow) for column in board.columns] == [("mse", "↓"), ("psnr", "↑")]
 
 
+def test_what_readers_ask_for_first_comes_first(store: Store):
+    assert [b.columns[0].metric for b in boards(section_of(store, "gaussians"), load_published())] == [
+        "l2-uvp",
+        "cosine",
+    ]
+    tables = [b.title for b in boards(section_of(store, "mnist"), load_published())]
+    assert tables == ["Generation", "Clustering", "Reconstruction"]
+
+
 def test_settings_of_a_method_are_told_apart_by_what_differs(store: Store):
     labels = [setting.label for setting in section_of(store, "mnist").settings.values()]
     assert {"vae", "wae-mmd kernel=imq", "wae-mmd kernel=rbf", "gwae prior=neural"} <= set(labels)
@@ -242,7 +251,8 @@ def test_incomplete_cells_say_so_and_why(store: Store):
 
 def test_an_unmeasurable_metric_shows_its_reason_and_no_value(store: Store):
     board = board_of(section_of(store, "mnist"), "generation")
-    cell = line_of(board, "ae").cells[1]
+    assert board.columns[0].metric == "fid-generation"
+    cell = line_of(board, "ae").cells[0]
     assert (cell.text, cell.mean) == ("—", None)
     letters = {letter: note for note, letter in board.notes.items()}
     assert letters[cell.mark].startswith("the weights")

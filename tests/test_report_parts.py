@@ -56,8 +56,8 @@ def test_a_lone_number_has_three_digits(value: float, text: str):
 
 
 def test_times_and_sizes_are_said_as_people_say_them():
-    assert [duration(x) for x in (0.25, 9.5, 42, 90, 7300, math.nan, None)] == [
-        *("0.25 s", "9.5 s", "42 s", "1.5 min", "2.0 h", "—", "—")
+    assert [duration(x) for x in (0.003, 0.25, 9.5, 42, 90, 7300, math.nan, None)] == [
+        *("< 0.1 s", "0.25 s", "9.5 s", "42 s", "1.5 min", "2.0 h", "—", "—")
     ]
     assert [memory(x) for x in (400 * 2**20, 1.5 * 2**30)] == ["400 MiB", "1.5 GiB"]
     assert [count(x) for x in (123456.0, math.nan)] == ["123,456", "—"]

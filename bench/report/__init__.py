@@ -34,7 +34,8 @@ def write_report(results_dir: Path, out_dir: Path) -> Path:
         problems += str(error).splitlines()
         published = load_published(store.root / "no published numbers")
 
-    found = sections(results)
+    quoted = {str(metric): int(number) for metric, number in published["metric"].value_counts().items()}
+    found = sections(results, quoted)
     colors = method_colors(
         (setting.method, setting.family) for section in found for setting in section.settings.values()
     )

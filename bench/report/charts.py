@@ -42,6 +42,11 @@ class Chart:
     caption: str
     spec: dict[str, Any]
 
+    @property
+    def height(self) -> int:
+        """Pixels the page keeps free for it until it is drawn, so that nothing moves."""
+        return int(self.spec.get("height", 130))
+
     @classmethod
     def of(cls, slug: str, title: str, caption: str, chart: alt.TopLevelMixin) -> Chart:
         """Compiled to Vega-Lite; Altair's limit of 5,000 rows is for notebooks and does not hold here."""
@@ -137,7 +142,7 @@ def against_option(
         .encode(x=_x("x", x_axis), y=_y("value", y_axis), opacity=_picked(), tooltip=_tooltip("label", "x", "printed")),
     ]
     ends = pd.concat([_right_ends(means, "mean"), _right_ends(published, "value")])
-    low, high = _range([points["value"], published["value"]])
+    low, high = _range([points["value"], published["value"], intervals["low"], intervals["high"]])
     ends["at"] = spread_apart(list(ends["end"]), low, high, y_axis.log, gap=1.15 * LABEL_SIZE / (HEIGHT - 60))
     ends["x"] = ends["x"].max()
     layers.append(
@@ -241,9 +246,19 @@ def _picked(opacity: float = 1.0) -> Any:
 
 
 def _intervals(means: pd.DataFrame, points: pd.DataFrame, axis: Axis) -> pd.DataFrame:
-    """The lines that have an interval; on a logarithmic axis one that reaches below 0 is cut under the lowest point."""
+    """The lines that have an interval, cut a quarter of the points' range beyond them.
+
+    With two seeds an interval can be many times as wide as everything else, and would hide it.
+    """
+    low, high = float(points["value"].min()), float(points["value"].max())
+    if axis.log:
+        margin = (high / low) ** 0.25
+        low, high = low / margin, high * margin
+    else:
+        margin = (high - low) / 4
+        low, high = low - margin, high + margin
     known = means.dropna(subset=["low"])
-    return known.assign(low=known["low"].clip(lower=points["value"].min() / 2)) if axis.log else known
+    return known.assign(low=known["low"].clip(low, high), high=known["high"].clip(low, high))
 
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:

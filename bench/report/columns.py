@@ -89,21 +89,24 @@ def dataset_headings(section: Section) -> tuple[str, list[str]]:
     return "", [" ".join([name, *more]) for name, more in zip(names, told, strict=True)]
 
 
-def describe(column: Column, section: Section) -> str:
-    """How a column's numbers were measured, in one line of words."""
-    facts, about = column.facts, section.outputs[column.metric]
-    protocol = json.loads(facts["protocol"] or "{}")
-    parts = [f"{about['meaning'] or column.metric}; {column.better}"]
-    parts += [f"{'unit' if unit(about['unit']) else 'range'} {about['unit']}"] if about["unit"] else []
-    parts += [f"{int(facts['n_samples']):,} samples of the {facts['split']} split"] if facts["n_samples"] else []
-    parts += [
-        f"{name.replace('_', ' ')} {option_text(value)[:16] if name.endswith('sha256') else option_text(value)}"
-        for name, value in protocol.items()
-        if name != "num_samples"
-    ]
+def meaning(column: Column, section: Section) -> str:
+    """What a column's numbers are, in words."""
+    about = section.outputs[column.metric]
+    scale = f"{'unit' if unit(about['unit']) else 'range'} {about['unit']}" if about["unit"] else ""
+    return "; ".join(filter(None, [about["meaning"], column.better, scale]))
+
+
+def measurement(column: Column, section: Section) -> str:
+    """How a column's numbers were measured, in words."""
+    facts = column.facts
+    parts = [f"{int(facts['n_samples']):,} samples of the {facts['split']} split"] if facts["n_samples"] else []
+    for name, value in json.loads(facts["protocol"] or "{}").items():
+        text = ", ".join(map(option_text, value)) if isinstance(value, list) else option_text(value)
+        if name != "num_samples":  # n_samples says it
+            parts.append(f"{name.replace('_', ' ')} {text[:16] if name.endswith('sha256') else text}")
     parts += [f"version {int(facts['metric_version'])}"] if facts["metric_version"] else []
-    parts += [str(about["source"])] if about["source"] else []
-    return "; ".join(parts)
+    source = section.outputs[column.metric]["source"]
+    return "; ".join([*parts, *([str(source)] if source else [])])
 
 
 def _columns(section: Section) -> list[Column]:

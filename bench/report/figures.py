@@ -78,7 +78,7 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
         heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
         title = " · ".join(filter(None, [heading, column.detail]))
         chart = seeds_by_setting(points, means, metric_axis("", about, list(points["value"])), colors)
-        caption = "Dots are seeds, ticks means, bars 95% intervals; grey diamonds are published values."
+        caption = "Dots are seeds, ticks means, bars 95% intervals (wide ones cut); grey diamonds are published values."
         made.append(Chart.of(f"{board.slug}-{position}", title, caption, chart))
     return made
 
@@ -98,7 +98,7 @@ def _against_option(section: Section, board: Board, options: list[float], colors
     theirs = pd.DataFrame(published, columns=["label", "method", "x", "value", "printed"])
     x_axis = _option_axis(board.axis, options)
     y_axis = metric_axis(metric, section.outputs[metric], [*points["value"], *theirs["value"]])
-    caption = "Dots are seeds, lines means, bars 95% intervals."
+    caption = "Dots are seeds, lines means, bars 95% intervals (wide ones cut)."
     caption += " Grey and hollow: published; a bound such as <1 is drawn at its limit." if published else ""
     chart = against_option(points, means, theirs, x_axis, y_axis, colors)
     return [Chart.of(board.slug, f"{metric} against {board.axis}", caption, chart)]

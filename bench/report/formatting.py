@@ -43,6 +43,8 @@ def duration(seconds: float | None) -> str:
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
+    if seconds < 0.1:
+        return "< 0.1 s"
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from bench.report import formatting
 from bench.report.charts import Chart
-from bench.report.columns import DATASET, describe
+from bench.report.columns import DATASET, meaning, measurement
 from bench.report.exports import file_name
 from bench.report.figures import thinned
 from bench.report.formatting import count, duration, listed, memory, plural
@@ -112,14 +112,13 @@ class SectionView:
     def published_lines(self) -> list[dict[str, Any]]:
         return _lines(self.published)
 
-    def notes(self, board: Board) -> list[tuple[str, str]]:
-        """(heading, how it was measured) of a board's columns; one line for columns measured alike."""
-        by_text: dict[str, list[str]] = {}
+    def notes(self, board: Board) -> list[tuple[dict[str, str], str]]:
+        """(name -> meaning, how they were measured) of a board's columns, those measured alike together."""
+        groups: dict[str, dict[str, str]] = {}
         for column in board.columns:
             name = column.metric if board.is_grid else " ".join(filter(None, [column.heading, column.detail]))
-            headings = by_text.setdefault(describe(column, self.section), [])
-            headings += [name] if name not in headings else []
-        return [(listed(headings), text) for text, headings in by_text.items()]
+            groups.setdefault(measurement(column, self.section), {})[name] = meaning(column, self.section)
+        return [(meanings, how) for how, meanings in groups.items()]
 
     def exports(self, board: Board) -> list[tuple[str, str]]:
         """(name, relative link) of a board's files beside the page."""

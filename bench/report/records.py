@@ -12,6 +12,8 @@ import pandas as pd
 from bench.store import Results
 
 MISSING = "not run yet"
+TABLES = ("transport", "generation", "disentanglement", "clustering", "reconstruction", "latent")
+"""In the order readers ask for them."""
 COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"]
 PROVENANCE = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "ray", "packages"]
 PROVENANCE += ["threads", "deterministic"]
@@ -89,8 +91,11 @@ class Section:
         return next(iter(self.records.values()))
 
 
-def sections(results: Results) -> list[Section]:
-    """A section for each sweep and scale that has a plan or rows: transport first, then by name, paper before quick."""
+def sections(results: Results, quoted: Mapping[str, int]) -> list[Section]:
+    """A section for each sweep and scale that has a plan or rows: transport first, then by name, paper before quick.
+
+    quoted: how often papers quote a metric, by name; within a table those quoted most come first.
+    """
     rows = results.rows
     keys = set(results.planned) | set(zip(rows["sweep"], rows["scale"], strict=True))
     anchors: set[str] = set()
@@ -103,7 +108,7 @@ def sections(results: Results) -> list[Section]:
             continue
         superseded = len(set(with_rows) - set(ids))
         mine = mine[mine["trial_id"].isin(ids)]
-        made.append(_section(sweep, scale, ids, mine, results.trials, superseded, anchors))
+        made.append(_section(sweep, scale, ids, mine, results.trials, superseded, anchors, quoted))
     return sorted(made, key=lambda section: section.kind != "transport")
 
 
@@ -130,6 +135,7 @@ def _section(
     records: Mapping[str, dict[str, Any]],
     superseded: int,
     anchors: set[str],
+    quoted: Mapping[str, int],
 ) -> Section:
     found = {str(row["trial_id"]): row for row in rows.drop_duplicates("trial_id").to_dict("records")}
     known = {t: records[t] if t in records else _record(t, found[t]) for t in ids}
@@ -160,7 +166,7 @@ def _section(
     joined = metrics.drop(columns=["dataset_options"]).merge(
         trials[["trial_id", "setting", "label", "anchor", "dataset_options"]], on="trial_id"
     )
-    return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics), known, superseded)
+    return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics, quoted), known, superseded)
 
 
 def _where(trials: pd.DataFrame) -> list[str]:
@@ -206,8 +212,10 @@ def _settings(records: list[dict[str, Any]]) -> dict[str, Setting]:
     return settings
 
 
-def _outputs(records: Mapping[str, dict[str, Any]], rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """What is known of each metric, in the order of the sweep's list of metrics, then of the rows."""
+def _outputs(
+    records: Mapping[str, dict[str, Any]], rows: pd.DataFrame, quoted: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """What is known of each metric, by table, then by how often it is quoted, then as asked for and as in the rows."""
     about: dict[str, dict[str, Any]] = {}
     asked: dict[str, int] = {}
     for record in records.values():
@@ -219,8 +227,13 @@ def _outputs(records: Mapping[str, dict[str, Any]], rows: pd.DataFrame) -> dict[
         about.setdefault(row["metric"], {**fallback, "table": row["table"], "direction": row["direction"]})
     appearance = {name: position for position, name in enumerate(dict.fromkeys(rows["metric"]))}
     last = len(appearance)
-    order = sorted(about, key=lambda name: (asked.get(about[name]["metric"], last), appearance.get(name, last), name))
-    return {name: about[name] for name in order}
+
+    def place(name: str) -> tuple[int, int, int, int, str]:
+        table, metric = about[name]["table"], about[name]["metric"]
+        first = TABLES.index(table) if table in TABLES else len(TABLES)
+        return first, -quoted.get(name, 0), asked.get(metric, last), appearance.get(name, last), name
+
+    return {name: about[name] for name in sorted(about, key=place)}
 
 
 def _record(trial_id: str, row: Mapping[Hashable, Any]) -> dict[str, Any]:
