@@ -241,6 +241,13 @@ def test_ties_with_the_best_are_marked(store: Store):
     assert [label for label, cell in cells.items() if cell.best] == ["latent-ot", "ae", "wae-gan"]
 
 
+def test_lines_are_in_order_of_the_first_metric_that_could_be_measured(store: Store):
+    lines = board_of(section_of(store, "mnist"), "generation").lines  # its first column is FID, without any value
+    means = [line.cells[1].mean for line in lines if line.cells[1].rank > 0]
+    assert len(means) == 7
+    assert means == sorted(means)
+
+
 def test_incomplete_cells_say_so_and_why(store: Store):
     board = board_of(section_of(store, "mnist"), "reconstruction")
     cell = line_of(board, "swae").cells[0]

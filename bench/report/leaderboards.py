@@ -149,7 +149,8 @@ def _fill(
             published.append(_published_cell(board, section, setting, column, line, rows, table))
         here = [key in datasets for key in zip(trials["dataset"], trials["dataset_options"], strict=True)]
         ok = int((trials.loc[here, "status"] == "ok").sum())
-        board.lines.append(Line(setting, cells, published, ok, sum(here), _line_rank(board, cells)))
+        board.lines.append(Line(setting, cells, published, ok, sum(here), math.nan))
+    _rank(board)
     board.lines.sort(key=lambda line: (line.setting.is_reference, math.isnan(line.rank), line.rank))
     board.others = _others(board, section, table)
     everything = [*(line.published for line in board.lines), *(cells for _, cells in board.others)]
@@ -157,10 +158,13 @@ def _fill(
         column.has_published = any(cells[position] for cells in everything)
 
 
-def _line_rank(board: Board, cells: list[Cell]) -> float:
-    """Orders lines: by the mean rank over a grid, by the first column where the columns are metrics."""
-    ranks = [cell.rank for cell in cells if not math.isnan(cell.rank)] if board.is_grid else [cells[0].rank]
-    return sum(ranks) / len(ranks) if ranks else math.nan
+def _rank(board: Board) -> None:
+    """Ranks lines: by the mean rank over a grid; where columns are metrics, by the first that has a ranking."""
+    ranked = [k for k in range(len(board.columns)) if not all(math.isnan(line.cells[k].rank) for line in board.lines)]
+    for line in board.lines:
+        ranks = [line.cells[k].rank for k in (ranked if board.is_grid else ranked[:1])]
+        known = [rank for rank in ranks if not math.isnan(rank)]
+        line.rank = sum(known) / len(known) if known else math.nan
 
 
 def _on_dataset(frame: pd.DataFrame, column: Column) -> pd.DataFrame:
