@@ -114,7 +114,7 @@ def test_w2gn_recovers_the_optimal_map_its_inverse_and_the_distance():
 
 @pytest.mark.parametrize("cycle_source", [True, False])
 def test_w2gn_descends_the_papers_loss(cycle_source: bool):
-    """The gradient of Algorithm 1, written with nested automatic differentiation."""
+    """The gradient of the loss, written with nested automatic differentiation."""
     torch.manual_seed(0)
     method = W2GN(3, hidden=(8, 8), init_std=0.5, l1=0.01, cycle_weight=2.0, cycle_source=cycle_source).double()
     source_points, target_points = torch.randn(2, 20, 3, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """How good a transport map is: against the true map where it is known, against the target's samples elsewhere.
 
-L2-UVP and cosine follow Korotin et al., "Do Neural Optimal Transport Solvers Work?" (2021, arXiv 2106.01954),
-Section 5; the energy distance is that of Székely and Rizzo (2013). Arrays are float64 [N, D].
+L2-UVP and cosine follow Korotin et al., "Do Neural Optimal Transport Solvers Work?" (2021, arXiv 2106.01954);
+the energy distance is that of Székely and Rizzo (2013). Arrays are float64 [N, D].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK_ROWS = 1024
 
 @metric(
     table="transport",
-    source="Korotin et al. 2021, arXiv 2106.01954, eq. (14)",
+    source="Korotin et al. 2021, arXiv 2106.01954",
     outputs={"l2-uvp": Output("min", "%", "squared error of the map as a share of the target's variance")},
     protocol={"variance": "trace of the covariance of the target, exact"},
 )
@@ -30,7 +30,7 @@ def l2_uvp(
 
 @metric(
     table="transport",
-    source="Korotin et al. 2021, arXiv 2106.01954, eq. (14), roles exchanged",
+    source="Korotin et al. 2021, arXiv 2106.01954, L2-UVP with the roles exchanged",
     outputs={"l2-uvp-inverse": Output("min", "%", "squared error of the inverse as a share of the source's variance")},
     protocol={"variance": "trace of the covariance of the source, exact", "points": "samples of the target"},
 )
@@ -43,7 +43,7 @@ def l2_uvp_inverse(
 
 @metric(
     table="transport",
-    source="Korotin et al. 2021, arXiv 2106.01954, eq. (15)",
+    source="Korotin et al. 2021, arXiv 2106.01954",
     outputs={"cosine": Output("max", "[-1, 1]", "alignment of the displacements with the true map's")},
 )
 def cosine(

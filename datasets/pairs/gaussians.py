@@ -1,7 +1,7 @@
 """Two Gaussians in D dimensions whose optimal map is known in closed form.
 
-The pair of Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082), Section 5.1, as their code
-draws it, rotations included: at D = 1024 it has the squared distance ½W₂² = 180.04935 that they report.
+The pair of Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082), as their code draws it,
+rotations included: at D = 1024 it has the squared distance ½W₂² = 180.04935 that they report.
 """
 
 from __future__ import annotations

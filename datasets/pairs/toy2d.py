@@ -1,7 +1,7 @@
 """Planar targets reached from a standard normal: mixtures of Gaussians and the Swiss roll.
 
-The toy experiments of Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082), Section 5.2. Their
-code whitens each target by moments estimated on 100,000 points; here the moments are exact.
+The toy experiments of Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082). Their code
+whitens each target by moments estimated on 100,000 points; here the moments are exact.
 """
 
 from __future__ import annotations

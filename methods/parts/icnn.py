@@ -1,6 +1,6 @@
 """Input-convex neural networks: scalar potentials whose gradients are monotone maps.
 
-DenseICNN follows Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082), Appendix B.1.
+DenseICNN follows Korotin et al., "Wasserstein-2 Generative Networks" (2021, arXiv 1909.13082), and its code.
 """
 
 from __future__ import annotations

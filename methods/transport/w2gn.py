@@ -16,9 +16,9 @@ from methods.parts.icnn import DenseICNN
 
 
 class W2GN(TransportMap):
-    """Two convex potentials ψ and ψ̄ with push = ∇ψ and pull = ∇ψ̄ (paper, Algorithm 1).
+    """Two convex potentials ψ and ψ̄ with push = ∇ψ and pull = ∇ψ̄.
 
-    ψ ascends the dual of the transport problem with its conjugate evaluated at ∇ψ̄(Y); a cycle penalty makes the
+    ψ minimizes the dual E[ψ(X) + ψ*(Y)] of the transport problem with its conjugate ψ* evaluated at ∇ψ̄(Y); a cycle penalty makes the
     maps inverse to each other, so that no inner maximization is needed. The defaults are those of the paper's
     Gaussians experiment, as in its authors' code.
 
