@@ -12,7 +12,7 @@ from bench.registry import find_dataset, find_method
 
 
 def describe(dataset: Setting, method: Setting, metrics: Iterable[Setting]) -> dict[str, Any]:
-    """Family and paper of the method, licence of the dataset, meaning of the metrics, and options off their defaults."""
+    """Family and paper of the method, licence of the dataset, meaning of the metrics, options off their defaults."""
     dataset_class, method_class = find_dataset(dataset.name), find_method(method.name)
     outputs = {}
     for setting in metrics:

@@ -130,7 +130,8 @@ class _Check:
         for values in losses:
             _require(len(values) > 0, "train_step returned no loss")
             for name, value in values.items():
-                _require(math.isfinite(float(value)), f"the loss {name} is {float(value)}")
+                number = float(value.detach())
+                _require(math.isfinite(number), f"the loss {name} is {number}")
         return f"{len(losses)} updates, losses {', '.join(losses[-1])}" if losses else None
 
     def _batches(self, method: Any) -> str:
@@ -146,7 +147,7 @@ class _Check:
     def _learns(self, method: Any) -> str | None:
         if not method.trains:
             return None
-        before, after = self.misfit(None), self.misfit(method)
+        before, after = self.misfit(self._build().eval()), self.misfit(method)
         _require(after < before, f"{self.misfit_name} {before:.4g} before training, {after:.4g} after")
         return f"{self.misfit_name} {before:.4g} -> {after:.4g}"
 
@@ -179,8 +180,8 @@ class _Check:
         """What a method makes of part of a fixed batch."""
         raise NotImplementedError
 
-    def misfit(self, method: Any | None) -> float:
-        """How badly a method fits the data, or does before training (None)."""
+    def misfit(self, method: Any) -> float:
+        """How badly a method fits the data."""
         raise NotImplementedError
 
     def _shapes(self, method: Any) -> str:
@@ -215,8 +216,8 @@ class _AutoencoderCheck(_Check):
             codes = method.encode(self.batch[part])
             return {"codes": codes, "reconstructions": method.decode(codes)}
 
-    def misfit(self, method: Any | None) -> float:
-        outputs = self.outputs(self._build().eval() if method is None else method, slice(None))
+    def misfit(self, method: Any) -> float:
+        outputs = self.outputs(method, slice(None))
         return (outputs["reconstructions"] - self.batch).square().mean().item()
 
     def _shapes(self, method: Any) -> str:
@@ -271,9 +272,9 @@ class _TransportCheck(_Check):
                 found["pulled"] = method.pull(self.batch[part])
             return found
 
-    def misfit(self, method: Any | None) -> float:
+    def misfit(self, method: Any) -> float:
         with torch.no_grad():
-            pushed = self.source_points if method is None else method.push(self.source_points)
+            pushed = method.push(self.source_points)
         between = torch.cdist(pushed, self.target_points).mean()
         within = torch.cdist(pushed, pushed).mean() + torch.cdist(self.target_points, self.target_points).mean()
         return (2 * between - within).item()

@@ -56,6 +56,7 @@ class Trial:
     splits: tuple[str, ...]
     sweep: str
     scale: str
+    title: str = ""
     published: str | None = None
     resources: Resources = Resources()
     timeout: float | None = None
@@ -98,6 +99,7 @@ class Trial:
             "trial_id": self.id,
             "sweep": self.sweep,
             "scale": self.scale,
+            "title": self.title,
             "published": self.published,
             "resources": asdict(self.resources),
             "timeout": self.timeout,
@@ -118,6 +120,7 @@ class Trial:
             splits=tuple(spec["splits"]),
             sweep=record["sweep"],
             scale=record["scale"],
+            title=record["title"],
             published=record["published"],
             resources=Resources(**record["resources"]),
             timeout=record["timeout"],

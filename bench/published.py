@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.errors import UserError
+
 STATUSES = ("yes-primary", "yes-secondary", "yes-reimpl", "recomputed", "plot-read")
 BOUNDS = ("", "<", ">", "~")
 
@@ -22,7 +24,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 """The checked-in folder."""
 
 
-class PublishedError(ValueError):
+class PublishedError(UserError):
     """A file of published numbers that cannot be used; the message lists file, line, column and what was expected."""
 
 

@@ -96,6 +96,7 @@ class Sweep:
                 splits=self.splits,
                 sweep=self.name,
                 scale=self.scale,
+                title=self.title,
                 published=self.published,
                 resources=self.resources,
                 timeout=self.timeout,

@@ -1,0 +1,71 @@
+"""What the README shows is what works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.check import check_method
+from bench.driver import run_sweeps
+from bench.sweeps import load_sweeps
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+SWEEPS = """
+[sweep.pairs]
+kind = "transport"
+metrics = ["l2-uvp", "l2-uvp-inverse"]
+batch_size = 8
+steps = 1
+datasets.gaussians = { dim = 4 }
+methods.constant = {}
+methods."readme_example:Quantiles" = {}
+"""
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "readme_example.py").write_text(EXAMPLE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "readme_example:Quantiles"
+
+
+def test_the_example_is_a_file_of_at_most_50_lines() -> None:
+    assert len(EXAMPLE.splitlines()) <= 50
+
+
+def test_the_example_fulfils_the_contract(example: str) -> None:
+    assert [verdict for verdict in check_method(example) if verdict.passed is False] == []
+
+
+def test_the_example_runs_and_is_better_than_a_constant(
+    example: str, sweeps_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    assert run_sweeps(sweeps_file(SWEEPS), results=tmp_path / "results", executor="inline") == 0
+    rows = pd.read_parquet(tmp_path / "results" / "rows")
+    scores = rows[rows["metric"] == "l2-uvp"].set_index("method")["value"]
+    assert 0 < scores[example] < 50 < scores["constant"]
+
+
+def test_the_sketch_of_a_sweep_is_valid(sweeps_file: Callable[[str], Path]) -> None:
+    sketch = re.search(r"## sweeps.toml\n\n((?:    .*\n|\n)+)", README)
+    assert sketch is not None
+    text = "\n".join(line[4:] for line in sketch.group(1).splitlines())
+    (sweep,) = load_sweeps(sweeps_file(text), "quick")
+    assert len(sweep.trials()) == 6 * 3 * 3
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    (command,) = re.findall(r"^    (python3 .*tox)$", README, flags=re.MULTILINE)
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_files_the_readme_links_to_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
