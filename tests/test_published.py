@@ -74,7 +74,10 @@ def test_a_table_names_each_quantity_of_a_method_once(published: pd.DataFrame):
 
 
 def test_fid_over_other_features_is_not_entered_as_fid(published: pd.DataFrame):
-    assert set(published.loc[published["metric"] == "fid-generation", "feature_extractor"]) <= {"inception-v3-compat", ""}
+    assert set(published.loc[published["metric"] == "fid-generation", "feature_extractor"]) <= {
+        "inception-v3-compat",
+        "",
+    }
     mnist = published[(published["paper"] == "sinkhorn-ae") & (published["dataset"] == "mnist")]
     assert not mnist["metric"].str.startswith("fid").any()
 
