@@ -43,9 +43,9 @@ class Sprites(ImageDataset):
 
     Images are drawn from the grid in the order of one fixed permutation, train from its beginning, validation and
     test from its end. So the splits are disjoint points of the grid, a larger training set contains the smaller one,
-    and the test set is the same for every training set. The exception is a training set of the whole grid, 737,280: validation
-    and test are then part of the training set, as in the study by Locatello et al. (2019), which trains on all images
-    and draws the evaluation points from among them.
+    and the test set is the same for every training set. The exception is a training set of the whole grid, 737,280
+    images: validation and test are then part of it, as in the study by Locatello et al. (2019), which trains on all
+    images and draws the evaluation points from among them.
 
     Args:
         size: pixels of a side.
