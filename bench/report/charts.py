@@ -190,7 +190,7 @@ def training_curves(curves: pd.DataFrame, colors: Mapping[str, str]) -> alt.Face
         .mark_line(strokeWidth=1.2)
         .encode(
             x=alt.X("step:Q", title=None, axis=alt.Axis(tickCount=3, format=",d", grid=False)),
-            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=3, format="~g")),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=3, format=",.3~g")),
             detail="run:N",
             color=_color(colors),
             opacity=_picked(0.8),

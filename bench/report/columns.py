@@ -127,7 +127,10 @@ def _columns(section: Section) -> list[Column]:
         column.direction = section.outputs[column.metric]["direction"]
         columns.append(column)
     metrics, order = list(section.outputs), _by_number(datasets, headings)
-    return sorted(columns, key=lambda c: (metrics.index(c.metric), order.index(c.dataset)))
+    measured = with_value.groupby("metric")["label"].nunique()
+    # A metric that only a few methods have should not decide the order of all.
+    few = {metric: 0 < 2 * measured.get(metric, 0) < measured.max() for metric in metrics}
+    return sorted(columns, key=lambda c: (few[c.metric], metrics.index(c.metric), order.index(c.dataset)))
 
 
 def _by_number(datasets: list[tuple[str, str]], headings: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:

@@ -72,8 +72,8 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
     made: list[Chart] = []
     for position, column in enumerate(board.columns):
         points, means = _points(section, column), _means(board, position)
-        if points.empty:
-            continue
+        if points["label"].nunique() < 2:
+            continue  # nothing to compare; the table says it
         about = section.outputs[column.metric]
         heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
         title = " · ".join(filter(None, [heading, column.detail]))
@@ -125,7 +125,8 @@ def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> l
         quality = next(
             (measured[table] for table in ("generation", "disentanglement", "transport") if table in measured), None
         )
-        times = points.groupby("label", sort=False)["value"].mean()
+        references = [s.label for s in section.settings.values() if s.is_reference]
+        times = points[~points["label"].isin(references)].groupby("label", sort=False)["value"].mean()
         return (
             []
             if quality is None
@@ -184,13 +185,15 @@ Quantity = tuple[str, Axis, "pd.Series[float]"]
 
 
 def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapping[str, str]) -> list[Chart]:
+    # References lie far off, and would press the methods into a corner.
+    methods = {s.label: s.method for s in section.settings.values() if not s.is_reference}
     means = pd.DataFrame({"x": x[2], "y": y[2]}).dropna().rename_axis("label").reset_index()
+    means = means[means["label"].isin(list(methods))]
     if len(means) < 2:
         return []
-    methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
     chart = scatter(means, x[1], y[1], colors)
-    return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method.", chart)]
+    return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method; references left out.", chart)]
 
 
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
