@@ -185,24 +185,26 @@ Quantity = tuple[str, Axis, "pd.Series[float]"]
 
 
 def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapping[str, str]) -> list[Chart]:
-    # References lie far off, and would press the methods into a corner.
-    methods = {s.label: s.method for s in section.settings.values() if not s.is_reference}
     means = pd.DataFrame({"x": x[2], "y": y[2]}).dropna().rename_axis("label").reset_index()
-    means = means[means["label"].isin(list(methods))]
     if len(means) < 2:
         return []
+    methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
     chart = scatter(means, x[1], y[1], colors)
     return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method; references left out.", chart)]
 
 
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
-    """Of each table, the first metric that has values."""
+    """Of each table, the first metric that has values.
+
+    References are left out: they lie far off, and would press the methods into a corner.
+    """
     found: dict[str, Quantity] = {}
     for board in boards:
         for position, column in enumerate(board.columns):
             about = section.outputs[column.metric]
-            values = {line.setting.label: line.cells[position].mean for line in board.lines}
+            compared = [line for line in board.lines if not line.setting.is_reference]
+            values = {line.setting.label: line.cells[position].mean for line in compared}
             known = pd.Series({label: value for label, value in values.items() if value is not None}, dtype=float)
             if len(known) and about["table"] not in found:
                 found[about["table"]] = (column.metric, metric_axis(column.metric, about, list(known)), known)
