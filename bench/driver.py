@@ -45,7 +45,8 @@ def run_sweeps(
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
     console = console or Console()
-    trials = select(load_sweeps(path, scale), only=only, everything=everything, seeds=seeds)
+    sweeps = load_sweeps(path, scale)
+    trials = select(sweeps, only=only, everything=everything, seeds=seeds)
     store = Store(results)
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     waiting = [trial for trial in trials if _is_waiting(statuses[trial], retry_failed=retry_failed, force=force)]
@@ -54,9 +55,10 @@ def run_sweeps(
         return OK
 
     store.check_writable()
-    for sweep, of_sweep in _by_sweep(trials).items():
+    whole = {sweep.name: len(sweep.trials()) for sweep in sweeps}
+    for name, of_sweep in _by_sweep(trials).items():
         records = {trial.id: trial.to_record() for trial in of_sweep}
-        store.write_plan(sweep, scale, records, extend=bool(only) or seeds is not None)
+        store.write_plan(name, scale, records, extend=len(of_sweep) < whole[name])
     if not waiting:
         console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
         completed = True

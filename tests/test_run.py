@@ -236,6 +236,22 @@ def test_dry_run_shows_the_plan_and_writes_nothing(sweeps_file: SweepsFile, tmp_
     assert "2 trials, 1 done, 1 to run; about" in printed
 
 
+def test_the_plan_is_the_sweep_as_it_was_last_run_whole_and_grows_by_parts(
+    sweeps_file: SweepsFile, tmp_path: Path
+) -> None:
+    def planned() -> set[str]:
+        found = Store(tmp_path).read()
+        ((_, trial_ids),) = found.planned.items()
+        return {found.trials[trial_id]["spec"]["method"]["name"] for trial_id in trial_ids}
+
+    run(sweeps_file(faulty("Shift") + "methods.identity = {}\n"), tmp_path, only=["*/identity"])
+    assert planned() == {"identity"}
+    run(sweeps_file(faulty("Shift") + "methods.identity = {}\n"), tmp_path, only=["*/tests*"])
+    assert planned() == {"identity", "tests.faulty:Shift"}
+    run(sweeps_file(PAIRS + "methods.constant = {}\n"), tmp_path, only=["pairs"])
+    assert planned() == {"constant"}
+
+
 def test_adding_methods_or_seeds_runs_only_what_is_new(sweeps_file: SweepsFile, tmp_path: Path) -> None:
     run(sweeps_file(faulty("Shift")), tmp_path)
     _, printed = run(sweeps_file(faulty("Shift") + "methods.identity = {}\nseeds = 2\n"), tmp_path)
