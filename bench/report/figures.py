@@ -191,7 +191,14 @@ def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapp
     methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
     chart = scatter(means, x[1], y[1], colors)
-    return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", "Means over seeds, a point a method; references left out.", chart)]
+    return [
+        Chart.of(
+            f"{section.slug}-{slug}",
+            f"{y[0]} against {x[0]}",
+            "Means over seeds, a point a method; references left out.",
+            chart,
+        )
+    ]
 
 
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
