@@ -35,7 +35,10 @@ def _walk(package: ModuleType, base: Named) -> dict[str, Named]:
     """Classes with a name of their own under a package, by that name; raises ValueError where two share one."""
     found: dict[str, Named] = {}
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        module = importlib.import_module(info.name)
+        try:
+            module = importlib.import_module(info.name)
+        except Exception as error:
+            raise UserError(f"{info.name} cannot be imported: {type(error).__name__}: {error}") from error
         for cls in vars(module).values():
             if not (inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.__name__):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,6 +163,8 @@ class _Reader:
         if not isinstance(self.raw, dict):
             self.wrong("sweep", "must be a table, [sweep.NAME]")
             return None
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            self.wrong("name", "must be of letters, digits, - and _, since folders are named after it")
         table = self._merged()
         kind = table.get("kind")
         if "kind" in table and kind not in KINDS:

@@ -138,6 +138,7 @@ BAD = {
     "unknown key": (GOOD.replace("seeds = 2", "seed = 2"), ["sweep pairs, seed: unknown key", 'did you mean "seeds"']),
     "unknown key in a scale": (GOOD.replace("steps = 5001", "step = 5001"), ["paper.step: unknown key"]),
     "wrong type": (GOOD.replace("steps = 10", 'steps = "ten"'), ["quick.steps: must be a whole number", '"ten"']),
+    "name that is no folder": (GOOD.replace("[sweep.extra]", '[sweep."../extra"]'), ["sweep ../extra, name: must be"]),
     "unknown kind": (GOOD.replace('"transport"', '"transprot"'), ['no kind "transprot"', 'did you mean "transport"']),
     "missing metrics": (GOOD.replace('metrics = ["l2-uvp"]', ""), ["sweep pairs, metrics: missing"]),
     "unknown method": (GOOD.replace("methods.lsot", "methods.lsto"), ["methods.lsto", 'did you mean "lsot"']),
