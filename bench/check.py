@@ -152,7 +152,7 @@ class _Check:
         return f"{self.misfit_name} {before:.4g} -> {after:.4g}"
 
     def _repeats(self, method: Any) -> str:
-        _equal(self.outputs(method, slice(None)), self.outputs(self._train()[0], slice(None)))
+        _equal(self.everything(method), self.everything(self._train()[0]))
         return "bitwise"
 
     def _restores(self, method: Any) -> str:
@@ -163,7 +163,7 @@ class _Check:
             if saved.exists():
                 fresh.load_state_dict(load_file(saved))
         fresh.eval()
-        _equal(self.outputs(method, slice(None)), self.outputs(fresh, slice(None)))
+        _equal(self.everything(method), self.everything(fresh))
         return f"{len(method.state_dict())} tensors, outputs bitwise equal"
 
     misfit_name: str
@@ -179,6 +179,10 @@ class _Check:
     def outputs(self, method: Any, part: slice) -> dict[str, Tensor]:
         """What a method makes of part of a fixed batch."""
         raise NotImplementedError
+
+    def everything(self, method: Any) -> dict[str, Tensor]:
+        """All that must repeat and survive being saved: the outputs on the batch, and what else a method gives."""
+        return self.outputs(method, slice(None))
 
     def misfit(self, method: Any) -> float:
         """How badly a method fits the data."""
@@ -215,6 +219,16 @@ class _AutoencoderCheck(_Check):
             seed_torch("check", outputs=True)
             codes = method.encode(self.batch[part])
             return {"codes": codes, "reconstructions": method.decode(codes)}
+
+    def everything(self, method: Any) -> dict[str, Tensor]:
+        found = super().everything(method)
+        with torch.no_grad():
+            seed_torch("check", prior=True)
+            found["prior codes"] = method.sample_prior(BATCH)
+            found["samples"] = method.decode(found["prior codes"])
+            with contextlib.suppress(Unsupported):
+                found["components"] = method.components(self.batch)
+        return found
 
     def misfit(self, method: Any) -> float:
         outputs = self.outputs(method, slice(None))

@@ -233,8 +233,12 @@ class _Run:
 
 
 def _items_used(arrays: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
-    """How many evaluation items a metric uses: what its options named num_* ask for, and no more than there are."""
-    given = next((len(array) for array in arrays.values() if hasattr(array, "__len__")), None)
+    """How many items a metric uses: what its options named num_* ask for, and no more than there are.
+
+    Of a metric of generated samples these are the samples; its protocol tells of the images they are compared with.
+    """
+    sized = {name: len(array) for name, array in arrays.items() if hasattr(array, "__len__")}
+    given = sized.get("samples", next(iter(sized.values()), None))
     asked = sum(value for name, value in options.items() if name.startswith("num_"))
     return min(given, asked) if given and asked else given
 

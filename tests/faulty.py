@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from methods.autoencoders.ae import AE
 from methods.base import Losses, TransportMap
 
 
@@ -83,3 +85,16 @@ class Recovers(Shift):
         if os.path.exists(os.environ.get("BENCH_TEST_FAULT", "")):
             raise RuntimeError("the fault is there")
         return super().train_step(source_points, target_points)
+
+
+class Forgets(AE):
+    """Fits its prior after training, and keeps it where `state_dict` does not look."""
+
+    name = "forgets"
+    shift = 0.0
+
+    def finish(self, batches: Iterator[Tensor]) -> None:
+        self.shift = next(batches).mean().item()
+
+    def sample_prior(self, count: int) -> Tensor:
+        return super().sample_prior(count) + self.shift

@@ -18,7 +18,7 @@ class SWAE(NetworkAutoencoder):
 
     As in the authors' MNIST code: cross-entropy plus absolute error, both means over pixels, plus `penalty` times the
     squared sliced distance, by RMSprop at Keras' settings. Their code lets the penalty grow by a tenth an epoch from
-    the eleventh of 30 on, which is left out here; their priors are two-dimensional, hence the normal default.
+    the twelfth of 30 on, which is left out here; their priors are two-dimensional, hence the normal default.
 
     Args:
         penalty: weight of the sliced distance.

@@ -19,7 +19,8 @@ class CodeDiscriminator(nn.Module):
     """Codes [B, latent_dim] -> logits [B] of coming from the prior: four hidden layers of ReLU units.
 
     With `known_prior`, the log-density of N(0, I) is added to the logit, so that the network has only the codes' own to
-    learn (from arXiv 1701.04722; `gan_p_trick` in the authors' code, whose constant is that of one dimension).
+    learn (from arXiv 1701.04722; `gan_p_trick` in the authors' code, whose constant is that of one dimension, and which
+    pairs every logit with every code's norm; here each has its own).
     """
 
     def __init__(self, latent_dim: int, *, width: int, known_prior: bool) -> None:

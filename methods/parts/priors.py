@@ -133,7 +133,8 @@ class GaussianMixturePrior(nn.Module):
 
     Component k is μ_k + ε S_k with ε ~ N(0, I) a row, hence of covariance S_kᵀ S_k. Membership is drawn by the
     Gumbel-max trick, which has no gradient: the weights stay what their initialization made them, as in the authors'
-    code. The sample is standardized as in `NeuralPrior`.
+    code. The sample is standardized as in `NeuralPrior`. The product ε S_k is the paper's; the authors' code multiplies
+    elementwise and sums, which leaves every component a diagonal covariance, and its published rows are of that.
     """
 
     def __init__(self, dim: int, num_components: int) -> None:
@@ -144,7 +145,7 @@ class GaussianMixturePrior(nn.Module):
         self.means = nn.Parameter(torch.randn(num_components, dim))
         self.factors = nn.Parameter(torch.eye(dim) + 0.01 * torch.randn(num_components, dim, dim))
         self.logits = nn.Parameter(torch.randn(num_components))
-        self.batch_norm = nn.BatchNorm1d(dim, affine=False)
+        self.batch_norm = nn.BatchNorm1d(dim, affine=False, momentum=NeuralPrior.momentum)
 
     def forward(self, count: int, device: torch.device) -> Tensor:
         uniform = torch.rand(count, len(self.logits), device=device)

@@ -22,8 +22,9 @@ class LSOT(TransportMap):
     """Stochastic ascent of the regularized dual in u and v (paper, Algorithm 1), then push = f (Algorithm 2).
 
     Cost c(x, y) = ‖x - y‖². Every pair of a batch counts. There is no inverse. The defaults are those of the authors'
-    code (networks, Adam with the AMSGrad correction and its lr, equal stages; ε from its README). The settings
-    behind the row that Korotin et al. (2021) tabulate for Gaussians in D dimensions are not in their code.
+    code, though no program of theirs has just this combination: networks, Adam with the AMSGrad correction, its lr and
+    equal stages are of the script that takes the unsquared distance, ε is of the README's, which has the squared one.
+    The settings behind the row that Korotin et al. (2021) tabulate for Gaussians in D dimensions are not in their code.
 
     Args:
         dim: dimension D of the points.
