@@ -55,10 +55,10 @@ def run_sweeps(
         return OK
 
     store.check_writable()
-    whole = {sweep.name: len(sweep.trials()) for sweep in sweeps}
+    whole = {sweep.name: {trial.id for trial in sweep.trials()} for sweep in sweeps}
     for name, of_sweep in _by_sweep(trials).items():
         records = {trial.id: trial.to_record() for trial in of_sweep}
-        store.write_plan(name, scale, records, extend=len(of_sweep) < whole[name])
+        store.write_plan(name, scale, records, extend=not whole[name] <= records.keys())
     if not waiting:
         console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
         completed = True

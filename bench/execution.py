@@ -212,7 +212,8 @@ def _placeable(trials: Sequence[Trial], available: Resources, store: Store, disp
             f"sweep {trial.sweep} asks for {asked.cpus} CPUs and {asked.gpus:g} GPUs a trial, and there are "
             f"{available.cpus} CPUs and {available.gpus:g} GPUs; change its resources, or run it where they are",
         )
-        missing_row(trial, store, outcome)
+        if store.status(trial.sweep, trial.id) != "ok":
+            missing_row(trial, store, outcome)
         display.ended(trial, outcome)
     return placeable
 

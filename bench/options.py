@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -60,7 +61,7 @@ def fits(value: Any, annotation: Any) -> bool:
             return all(fits(item, members[0]) for item in value)
         return len(value) == len(members) and all(fits(item, m) for item, m in zip(value, members, strict=True))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation is None or annotation is types.NoneType:

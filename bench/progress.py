@@ -35,6 +35,7 @@ class RunDisplay:
         self.since: dict[Trial, float] = {}
         self.tasks: dict[Trial, TaskID] = {}
         self.last_line = time.monotonic()
+        self.reader_left = False
         self.live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -93,4 +94,9 @@ class RunDisplay:
 
     def _line(self, text: str) -> None:
         self.last_line = time.monotonic()
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self.reader_left:
+            return
+        try:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        except SystemExit:  # what rich makes of a broken pipe; the trials go on without a reader
+            self.reader_left = True

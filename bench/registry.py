@@ -78,7 +78,7 @@ def find_method(name: str) -> type[Method]:
         module_name, _, class_name = name.partition(":")
         try:
             cls = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:
             raise UnknownNameError(f'method "{name}" cannot be imported: {error}') from error
         if not (inspect.isclass(cls) and issubclass(cls, Autoencoder | TransportMap)):
             raise UnknownNameError(f'"{name}" is neither an Autoencoder nor a TransportMap')

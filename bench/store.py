@@ -165,7 +165,7 @@ class Store:
         path = self.root / "plans" / f"{sweep}-{scale}.json"
         merged = dict(trials)
         if extend and path.exists():
-            with suppress(ValueError, KeyError, OSError):  # an unreadable plan is replaced
+            with suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # an unreadable plan is replaced
                 merged = {**json.loads(path.read_text())["trials"], **merged}
         path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as temporary:

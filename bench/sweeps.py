@@ -163,7 +163,7 @@ class _Reader:
         if not isinstance(self.raw, dict):
             self.wrong("sweep", "must be a table, [sweep.NAME]")
             return None
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):
             self.wrong("name", "must be of letters, digits, - and _, since folders are named after it")
         table = self._merged()
         kind = table.get("kind")
@@ -302,6 +302,9 @@ class _Reader:
             filled = expand(key, options, dict(metric.options), "metric option", self.wrong)
             if len(filled) > 1:
                 self.wrong(key, "a metric takes one value an option, not a grid")
+            for option, value in (filled or [{}])[0].items():
+                if option.startswith("num_") and value < 1:
+                    self.wrong(f"{key}.{option}", f"must be at least 1, not {value}")
             settings += [Setting(name, options, metric.version) for options in filled[:1]]
         if not table:
             self.wrong("metrics", "names no metric")
@@ -312,7 +315,11 @@ class _Reader:
             if given < 1:
                 self.wrong("seeds", f"must be a number of at least 1, or a list of seeds, not {given}")
             return tuple(range(given))
-        if not given or not all(fits(seed, int) and seed >= 0 for seed in given) or len(set(given)) < len(given):
+        if (
+            not given
+            or not all(fits(seed, int) and 0 <= seed < 2**63 for seed in given)
+            or len(set(given)) < len(given)
+        ):
             self.wrong("seeds", f"must be a number, or a list of different whole numbers from 0, not {shown(given)}")
             return ()
         return tuple(given)

@@ -248,8 +248,17 @@ def test_the_plan_is_the_sweep_as_it_was_last_run_whole_and_grows_by_parts(
     assert planned() == {"identity"}
     run(sweeps_file(faulty("Shift") + "methods.identity = {}\n"), tmp_path, only=["*/tests*"])
     assert planned() == {"identity", "tests.faulty:Shift"}
+    run(sweeps_file(faulty("Shift") + "methods.identity = {}\n"), tmp_path, only=["*/identity"], seeds=2)
+    assert planned() == {"identity", "tests.faulty:Shift"}
     run(sweeps_file(PAIRS + "methods.constant = {}\n"), tmp_path, only=["pairs"])
     assert planned() == {"constant"}
+
+
+def test_force_keeps_an_ok_row_of_a_trial_that_no_longer_fits(sweeps_file: SweepsFile, tmp_path: Path) -> None:
+    run(sweeps_file(faulty("Shift")), tmp_path)
+    status, _ = run(sweeps_file(faulty("Shift") + "resources = { gpus = 64 }\n"), tmp_path, force=True)
+    assert set(rows(tmp_path)["status"]) == {"ok"}
+    assert status == 0
 
 
 def test_adding_methods_or_seeds_runs_only_what_is_new(sweeps_file: SweepsFile, tmp_path: Path) -> None:

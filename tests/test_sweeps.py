@@ -138,6 +138,11 @@ BAD = {
     "unknown key": (GOOD.replace("seeds = 2", "seed = 2"), ["sweep pairs, seed: unknown key", 'did you mean "seeds"']),
     "unknown key in a scale": (GOOD.replace("steps = 5001", "step = 5001"), ["paper.step: unknown key"]),
     "wrong type": (GOOD.replace("steps = 10", 'steps = "ten"'), ["quick.steps: must be a whole number", '"ten"']),
+    "not a number": (GOOD.replace("lr = 1e-4", "lr = nan"), ["methods.w2gn.lr: must be a number"]),
+    "no samples": (
+        GOOD.replace("num_samples = 50", "num_samples = 0"),
+        ["metrics.mse.num_samples: must be at least 1"],
+    ),
     "name that is no folder": (GOOD.replace("[sweep.extra]", '[sweep."../extra"]'), ["sweep ../extra, name: must be"]),
     "unknown kind": (GOOD.replace('"transport"', '"transprot"'), ['no kind "transprot"', 'did you mean "transport"']),
     "missing metrics": (GOOD.replace('metrics = ["l2-uvp"]', ""), ["sweep pairs, metrics: missing"]),
