@@ -101,7 +101,9 @@ def sections(results: Results, quoted: Mapping[str, int]) -> list[Section]:
     anchors: set[str] = set()
     made = []
     for sweep, scale in sorted(keys, key=lambda key: (key[0], key[1] != "paper")):
-        mine = rows[(rows["sweep"] == sweep) & (rows["scale"] == scale)]
+        # A trial that is the same at both scales ran once, and its rows name one of them.
+        planned_here = rows["trial_id"].isin(results.planned.get((sweep, scale), []))
+        mine = rows[(rows["sweep"] == sweep) & ((rows["scale"] == scale) | planned_here)]
         with_rows = list(dict.fromkeys(mine["trial_id"]))
         ids = results.planned.get((sweep, scale)) or with_rows
         if not ids:
