@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, optim
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from methods.base import Losses
 from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squared_error

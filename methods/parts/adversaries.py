@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 def discriminator_loss(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
