@@ -7,16 +7,29 @@ keyword-only parameters are its options (as they may be set in sweeps.toml), so 
     def mse(images, reconstructions, *, num_samples: int = 10_000):
         return {"mse": float(...)}
 
-Arrays a metric may name (N evaluation items of the split at hand, all on the CPU):
+A function that serves several metrics is registered once for each, with `arrays` saying what its parameters stand
+for: metric(name="kid-generation", arrays={"features": "samples/inception-v3"}, ...)(kernel_distance).
+
+Arrays a metric may name (N evaluation items of the split at hand, all on the CPU, in an order that means nothing):
 
     autoencoding  images           uint8   [N, C, H, W]
-                  reconstructions  float32 [N, C, H, W] in [0, 1]
-                  samples          float32 [M, C, H, W] in [0, 1], decoded draws of the prior
-                  codes            float32 [N, d]
-                  prior_codes      float32 [M, d]
                   labels           int64   [N]
                   factors          int64   [N, F]
+                  codes            float32 [N, d], the codes used in evaluation (posterior means)
+                  drawn_codes      float32 [N, d], one draw of each posterior; equal to codes where it is a point
+                  posterior_means, posterior_log_variances   float32 [N, d], of Gaussian posteriors
+                  rates            float64 [N], KL(q(z|x) ‖ p(z)) in nats
+                  distortions      float64 [N], −E log p(x|z) in nats under the likelihood the option of that name says
+                  scores           float64 [N], how unlike its training images the model itself finds each, upwards
                   components       int64   [N], the model's own mixture component
+                  reconstructions  float32 [N, C, H, W] in [0, 1]
+                  interpolations   float32 [N, C, H, W] in [0, 1], decoded midway between two random images' codes
+                  prior_codes      float32 [M, d]
+                  samples          float32 [M, C, H, W] in [0, 1], decoded draws of the prior
+                  train_…          any of these for the training split, `num_train` of them
+                  outlier_…        any of these for another dataset, which the option `outliers` names
+                  …/EXTRACTOR      float32 [N, D], features of images by a network of `bench.metrics.extractors`
+                  …/statistics     mean and covariance of features, see `bench.metrics.generation.frechet`
     transport     source, target   float64 [N, D]
                   pushed           float64 [N, D], the method's map of source
                   true_pushed      float64 [N, D], the optimal map of source
@@ -24,11 +37,11 @@ Arrays a metric may name (N evaluation items of the split at hand, all on the CP
                   true_pulled      float64 [N, D]
                   source_variance, target_variance   float, traces of the covariances
     any           rng              numpy Generator, derived from seed, dataset and metric
-                  device           torch.device of the trial
-                  cache            Path of a folder for statistics, keyed by content
+                  threads          int, the cores the trial has
 
 `num_samples`, where a metric has it, is the number of evaluation items handed to it (fewer where the split has fewer,
-except `samples` and `prior_codes`, of which M = num_samples are always drawn).
+except `samples` and `prior_codes`, of which M = num_samples are always drawn). Every array is computed once a trial,
+however many metrics and numbers of samples ask for it.
 """
 
 from __future__ import annotations
@@ -40,24 +53,43 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
+
 from bench.options import Option, options_of, positional_names
 
 TABLES = ("reconstruction", "generation", "disentanglement", "clustering", "transport", "latent")
 ARRAYS = {
     "autoencoding": (
-        *("images", "reconstructions", "samples", "codes", "prior_codes", "labels", "factors", "components"),
+        *("images", "labels", "factors", "codes", "drawn_codes", "posterior_means", "posterior_log_variances"),
+        *("rates", "distortions", "scores", "components", "reconstructions", "interpolations"),
+        *("prior_codes", "samples"),
     ),
     "transport": (
         *("source", "target", "pushed", "true_pushed", "pulled", "true_pulled"),
         *("source_variance", "target_variance"),
     ),
 }
-"""The arrays a method and a dataset of each kind give, as described above."""
-CONTEXT = ("rng", "device", "cache")
+"""The arrays a method and a dataset of each kind give, as described above, without prefixes and paths."""
+CONTEXT = ("rng", "threads")
 """Parameters that are no arrays: the harness supplies them whatever the dataset and the method."""
+REQUIREMENTS = {
+    "labels": "class labels",
+    "factors": "ground-truth factors",
+    "posterior_means": "a Gaussian posterior",
+    "posterior_log_variances": "a Gaussian posterior",
+    "rates": "an evidence bound",
+    "distortions": "an evidence bound",
+    "scores": "an outlier score of the method's own",
+    "components": "a mixture of the method's own",
+    "true_pushed": "the true map",
+    "true_pulled": "the true map",
+    "pulled": "an inverse map",
+}
+"""What not every dataset or method has, by the array that takes it."""
 
 
 Compute = Callable[..., dict[str, float]]
+Derive = Callable[[np.ndarray], Any]
 
 
 class Unmeasurable(Exception):
@@ -77,8 +109,10 @@ class Output:
 class Metric:
     """A registered metric; see the module's docstring.
 
+    parameters: what each positional parameter stands for: an array, or one of CONTEXT.
     protocol: facts of the measurement beyond the options (extractor, weights, estimator), which decide what it may
     be compared with; a mapping, or a function from the options to one.
+    across_seeds: its arrays are lists, one entry a seed of one setting, and its values too.
     """
 
     name: str
@@ -87,9 +121,26 @@ class Metric:
     source: str
     outputs: Mapping[str, Output]
     compute: Compute
-    needs: tuple[str, ...]
+    parameters: Mapping[str, str]
     options: Mapping[str, Option]
     protocol: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    across_seeds: bool = False
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the arrays it needs, with prefixes and paths."""
+        return tuple(name for name in self.parameters.values() if name not in CONTEXT)
+
+    @property
+    def bases(self) -> set[str]:
+        """The names of the arrays it needs, without prefixes and paths."""
+        return {base_array(name) for name in self.arrays}
+
+    @property
+    def requirements(self) -> list[str]:
+        """What it needs that not every dataset or method has, in words."""
+        words = dict.fromkeys(REQUIREMENTS[base] for base in sorted(self.bases) if base in REQUIREMENTS)
+        return list(words)
 
     def protocol_for(self, options: Mapping[str, Any]) -> dict[str, Any]:
         facts = self.protocol(options) if callable(self.protocol) else self.protocol
@@ -97,6 +148,13 @@ class Metric:
 
 
 _REGISTRY: dict[str, Metric] = {}
+DERIVED: dict[str, Derive] = {}
+"""What the last part of an array's path may be, beside extractors: a function of the array before it."""
+
+
+def base_array(name: str) -> str:
+    """"train_images/inception-v3" -> "images"."""
+    return name.partition("/")[0].removeprefix("train_").removeprefix("outlier_")
 
 
 def metric(
@@ -106,18 +164,24 @@ def metric(
     outputs: Mapping[str, Output],
     name: str | None = None,
     version: int = 1,
+    arrays: Mapping[str, str] | None = None,
     protocol: Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    across_seeds: bool = False,
 ) -> Callable[[Compute], Compute]:
     """Registers a function as a metric, under `name` or its own name with hyphens."""
 
     def register(compute: Compute) -> Compute:
         key = name or compute.__name__.replace("_", "-")
-        if key in _REGISTRY and _REGISTRY[key].compute.__module__ != compute.__module__:
+        if key in _REGISTRY:
             raise ValueError(
                 f"two metrics are named {key!r}: {_REGISTRY[key].compute.__module__}, {compute.__module__}"
             )
         if table not in TABLES:
             raise ValueError(f"metric {key!r}: no table {table!r}; tables are {', '.join(TABLES)}")
+        named = positional_names(compute)
+        unknown = set(arrays or {}) - set(named)
+        if unknown:
+            raise ValueError(f"metric {key!r}: {', '.join(sorted(unknown))} in arrays is no positional parameter")
         _REGISTRY[key] = Metric(
             name=key,
             table=table,
@@ -125,11 +189,22 @@ def metric(
             source=source,
             outputs=dict(outputs),
             compute=compute,
-            needs=positional_names(compute),
+            parameters={parameter: (arrays or {}).get(parameter, parameter) for parameter in named},
             options=options_of(compute),
             protocol=protocol or {},
+            across_seeds=across_seeds,
         )
         return compute
+
+    return register
+
+
+def derived(name: str) -> Callable[[Derive], Derive]:
+    """Registers a function of one array as the last part of a path: "samples/inception-v3/statistics"."""
+
+    def register(function: Derive) -> Derive:
+        DERIVED[name] = function
+        return function
 
     return register
 
@@ -137,8 +212,8 @@ def metric(
 @cache
 def _import_families() -> None:
     package = importlib.import_module("bench.metrics")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"bench.metrics.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, "bench.metrics."):
+        importlib.import_module(module.name)
 
 
 def all_metrics() -> dict[str, Metric]:
