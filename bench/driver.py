@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from bench.across import measure_across_seeds
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
 from bench.progress import RunDisplay
@@ -69,6 +70,7 @@ def run_sweeps(
             completed = execute(
                 waiting, store, (data or data_root()).resolve(), display, executor=executor, address=address
             )
+    measure_across_seeds(trials, store)
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     _show_summary(console, statuses, store)
     if not completed:

@@ -85,6 +85,11 @@ def normalize(value: Any, annotation: Any) -> Any:
     return value
 
 
+def typed(options: Mapping[str, Any], schema: Mapping[str, Option]) -> dict[str, Any]:
+    """Options as they went through JSON, back in the types that a signature declares."""
+    return {name: normalize(value, schema[name].type) for name, value in options.items()}
+
+
 def describe_type(annotation: Any) -> str:
     """The type in words a user of sweeps.toml understands."""
     origin = get_origin(annotation)

@@ -1,6 +1,7 @@
 """Rows to Parquet and back. The only file that knows what lies under results/.
 
     results/rows/<sweep>/<trial_id>.parquet     one row a metric; written once, last, as the trial ends
+    results/rows/<sweep>/<setting>.parquet      rows of metrics across the seeds of a setting
     results/curves/<sweep>/<trial_id>.parquet   training curves
     results/artifacts/<trial_id>/               pictures and weights
     results/plans/<sweep>-<scale>.json          the trials a sweep consists of, so that missing ones can be told
@@ -141,6 +142,15 @@ class Store:
         first = rows[0]
         return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
 
+    def write_rows_across(
+        self, sweep: str, setting: str, rows: Sequence[Mapping[str, Any]], members: Mapping[str, Any]
+    ) -> Path:
+        """Writes the rows of metrics across the seeds of a setting, made from the trials `members` (id -> stamp)."""
+        metadata = {"members": json.dumps(members, sort_keys=True)}
+        return self._write_parquet(
+            self._rows_path(sweep, setting), _table(rows, ROW_SCHEMA).replace_schema_metadata(metadata)
+        )
+
     def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
         table = _table([{"trial_id": trial_id, **point} for point in points], CURVE_SCHEMA)
@@ -181,13 +191,25 @@ class Store:
             return None
         return column[0].as_py() if len(column) else None
 
-    def stamp(self, sweep: str, trial_id: str) -> tuple[int, int] | None:
+    def first_row(self, sweep: str, trial_id: str) -> dict[str, Any]:
+        """The first of a trial's rows, as it was written."""
+        return pq.read_table(self._rows_path(sweep, trial_id), partitioning=None).slice(0, 1).to_pylist()[0]
+
+    def members(self, sweep: str, setting: str) -> dict[str, Any] | None:
+        """The `members` that were given with the rows of a setting; None where it has none that can be read."""
+        try:
+            metadata = pq.read_schema(self._rows_path(sweep, setting)).metadata or {}
+            return json.loads(metadata[b"members"])
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return None
+
+    def stamp(self, sweep: str, trial_id: str) -> list[int] | None:
         """Changes whenever a trial's rows are written; None without rows. Compares no clocks."""
         try:
             found = self._rows_path(sweep, trial_id).stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return [found.st_ino, found.st_mtime_ns]
 
     def read(self) -> Results:
         """Everything readable; foreign and corrupt files are named in `problems` and left alone."""

@@ -13,8 +13,8 @@ from typing import Any
 from bench.about import describe
 from bench.errors import UserError
 from bench.grid import expand, shown
-from bench.identity import Budget, Resources, Setting, Trial
-from bench.metrics.base import ARRAYS, CONTEXT, Metric, all_metrics
+from bench.identity import Budget, Resources, Setting, Trial, canonical_json
+from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
 from bench.registry import KINDS, UnknownNameError, find_dataset, find_method, kind_of
@@ -291,7 +291,7 @@ class _Reader:
             if metric is None:
                 self.wrong(key, f'no metric "{name}": {nearest(name, all_metrics())}')
                 continue
-            foreign = set(metric.needs) - set(ARRAYS[kind]) - set(CONTEXT)
+            foreign = metric.bases - set(ARRAYS[kind])
             if foreign:
                 self.wrong(key, f"measures {' and '.join(sorted(foreign))}, which no {kind} method gives")
                 continue
@@ -299,16 +299,23 @@ class _Reader:
                 lacking = _lacking(metric, dataset)
                 if lacking:
                     self.wrong(key, f"needs {lacking}, which the dataset {dataset.name} has not")
-            filled = expand(key, options, dict(metric.options), "metric option", self.wrong)
-            if len(filled) > 1:
-                self.wrong(key, "a metric takes one value an option, not a grid")
-            for option, value in (filled or [{}])[0].items():
-                if option.startswith("num_") and value < 1:
-                    self.wrong(f"{key}.{option}", f"must be at least 1, not {value}")
-            settings += [Setting(name, options, metric.version) for options in filled[:1]]
+            for filled in expand(key, options, dict(metric.options), "metric option", self.wrong):
+                for option, value in filled.items():
+                    if option.startswith("num_") and value < 1:
+                        self.wrong(f"{key}.{option}", f"must be at least 1, not {value}")
+                if "outliers" in filled:
+                    self._outliers(f"{key}.outliers", filled["outliers"])
+                settings.append(Setting(name, filled, metric.version))
         if not table:
             self.wrong("metrics", "names no metric")
-        return sorted(settings, key=lambda setting: setting.name)
+        return sorted(settings, key=lambda setting: (setting.name, canonical_json(dict(setting.options))))
+
+    def _outliers(self, key: str, name: str) -> None:
+        try:
+            if kind_of(find_dataset(name)) != "autoencoding":
+                self.wrong(key, f"{name} has no images")
+        except UnknownNameError as error:
+            self.wrong(key, str(error))
 
     def _seeds(self, given: Any) -> tuple[int, ...]:
         if isinstance(given, int):
@@ -366,18 +373,13 @@ class _Reader:
 
 def _lacking(metric: Metric, dataset: Dataset) -> str | None:
     """What of a metric's needs a dataset cannot give, in words."""
+    lacking: set[str] = set()
     if isinstance(dataset, ImageDataset):
-        if "labels" in metric.needs and dataset.num_classes == 0:
-            return "class labels"
-        if "factors" in metric.needs and not dataset.factors:
-            return "ground-truth factors"
-    if (
-        isinstance(dataset, PairDataset)
-        and not dataset.has_true_map
-        and {"true_pushed", "true_pulled"} & {*metric.needs}
-    ):
-        return "the true map"
-    return None
+        lacking |= set() if dataset.num_classes else {"labels"}
+        lacking |= set() if dataset.factors else {"factors"}
+    if isinstance(dataset, PairDataset) and not dataset.has_true_map:
+        lacking |= {"true_pushed", "true_pulled"}
+    return next((REQUIREMENTS[base] for base in sorted(metric.bases & lacking)), None)
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

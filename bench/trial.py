@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.artifacts import save_image_grids, save_points, save_weights
 from bench.environment import (
     generator,
-    numpy_generator,
     peak_memory,
     provenance,
     reproducible,
@@ -23,9 +23,9 @@ from bench.environment import (
     seed_torch,
 )
 from bench.evidence import Evidence, ImageEvidence, PairEvidence
-from bench.identity import Setting, Trial, canonical_json
-from bench.metrics.base import CONTEXT, Metric, Unmeasurable, all_metrics
-from bench.options import normalize, options_of
+from bench.identity import Trial, canonical_json
+from bench.measurement import measure
+from bench.options import options_of, typed
 from bench.registry import find_dataset, find_method
 from bench.store import SCHEMA_VERSION, Store
 from bench.torchvision_compat import import_torchvision
@@ -33,6 +33,9 @@ from bench.training import DivergedError, ImageBatches, Report, TimedOutError, W
 from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import load_splits
 from methods.base import Autoencoder, Method, TransportMap
+
+ACROSS_SEEDS = "across-seeds.npz"
+"""The artifact with the arrays that metrics across seeds need; see `bench.across`."""
 
 
 @dataclass
@@ -82,6 +85,7 @@ class _Run:
         self.watch = Watch(report, trial.timeout)
         self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
         self.metric_rows: list[dict[str, Any]] = []
+        self.kept: dict[str, np.ndarray] = {}  # arrays for metrics across seeds
         # What derives the random streams that all methods share.
         self.axes = {"seed": trial.seed, "dataset": [trial.dataset.name, dict(trial.dataset.options)]}
 
@@ -92,7 +96,7 @@ class _Run:
         import_torchvision()
         reset_peak_memory(self.device)
         dataset_class = find_dataset(self.trial.dataset.name)
-        options = _typed(self.trial.dataset.options, dataset_class)
+        options = typed(self.trial.dataset.options, options_of(dataset_class))
         dataset = dataset_class(**options)
         if isinstance(dataset, ImageDataset):
             self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
@@ -114,13 +118,23 @@ class _Run:
         }
         self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],))
         evidence = [
-            ImageEvidence(method, splits[split], self.device, {**self.axes, "split": split})
+            ImageEvidence(
+                method,
+                splits[split],
+                self.device,
+                {**self.axes, "split": split},
+                train=splits["train"],
+                find_images=self._test_images,
+                cache=self.data_root / "features",
+            )
             for split in self.trial.splits
         ]
         self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
             save_image_grids(evidence[-1], folder)
+            if self.kept:
+                np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 
     def _measure_map(self, dataset: PairDataset) -> None:
         method = self._build(dataset.dim)
@@ -145,9 +159,15 @@ class _Run:
             save_weights(method, folder)
             save_points(evidence[-1], folder)
 
+    def _test_images(self, name: str) -> ImageSplit:
+        """The test split of a dataset with its default options."""
+        dataset = find_dataset(name)()
+        assert isinstance(dataset, ImageDataset)
+        return load_splits(dataset, {}, self.data_root)["test"]
+
     def _build(self, shape: Any) -> Method:
         method_class = find_method(self.trial.method.name)
-        params = _typed(self.trial.method.options, method_class)
+        params = typed(self.trial.method.options, options_of(method_class))
         # Not a function of the method: those that share a network start from the same weights.
         seed_torch("initialization", **self.axes)
         method = method_class(shape, **params).to(self.device)
@@ -176,45 +196,8 @@ class _Run:
         start = time.perf_counter()
         for evidence in splits:
             for setting in self.trial.metrics:
-                self.metric_rows += self._measure_metric(all_metrics()[setting.name], setting, evidence)
+                self.metric_rows += measure(setting, evidence, self.trial.resources.cpus, self.kept)
         self.cost["eval_seconds"] = time.perf_counter() - start
-
-    def _measure_metric(self, metric: Metric, setting: Setting, evidence: Evidence) -> list[dict[str, Any]]:
-        """A metric's rows: one an output, with its value or the reason why there is none."""
-        options = {name: normalize(value, metric.options[name].type) for name, value in setting.options.items()}
-        context = {
-            "rng": numpy_generator("metric", metric=metric.name, **evidence.axes),
-            "device": self.device,
-            "cache": self.data_root / "statistics",
-        }
-        values: dict[str, float] = {}
-        count, reason = None, None
-        try:
-            arrays = {n: evidence.get(n, options.get("num_samples")) for n in metric.needs if n not in CONTEXT}
-            count = _items_used(arrays, options)
-            values = metric.compute(**arrays, **{n: context[n] for n in metric.needs if n in CONTEXT}, **options)
-        except Unmeasurable as error:
-            reason = str(error)
-        except Exception as error:
-            reason = f"the metric failed: {type(error).__name__}: {error}"
-        rows = []
-        for name, output in metric.outputs.items():
-            value = values.get(name)
-            finite = value is not None and torch.isfinite(torch.tensor(value)).item()
-            rows.append(
-                {
-                    "table": metric.table,
-                    "metric": name,
-                    "split": evidence.axes["split"],
-                    "value": float(value) if value is not None and finite else None,
-                    "direction": output.direction,
-                    "n_samples": count,
-                    "protocol": canonical_json(metric.protocol_for(options)),
-                    "metric_version": metric.version,
-                    "reason": None if finite else reason or f"the metric gave {value}",
-                }
-            )
-        return rows
 
     def write(self, outcome: Outcome) -> None:
         """Writes curves, then rows: a trial with rows has everything else."""
@@ -230,23 +213,6 @@ class _Run:
         }
         metrics = self.metric_rows if outcome.status == "ok" else [{}]
         self.store.write_rows([{**shared, **metric} for metric in metrics], self.trial.to_record())
-
-
-def _items_used(arrays: Mapping[str, Any], options: Mapping[str, Any]) -> int | None:
-    """How many items a metric uses: what its options named num_* ask for, and no more than there are.
-
-    Of a metric of generated samples these are the samples; its protocol tells of the images they are compared with.
-    """
-    sized = {name: len(array) for name, array in arrays.items() if hasattr(array, "__len__")}
-    given = sized.get("samples", next(iter(sized.values()), None))
-    asked = sum(value for name, value in options.items() if name.startswith("num_"))
-    return min(given, asked) if given and asked else given
-
-
-def _typed(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Options as they went through JSON, back in the types the constructor declares."""
-    schema = options_of(cls)
-    return {name: normalize(value, schema[name].type) for name, value in options.items()}
 
 
 def _identity_columns(trial: Trial) -> dict[str, Any]:

@@ -88,12 +88,16 @@ REQUIREMENTS = {
 """What not every dataset or method has, by the array that takes it."""
 
 
-Compute = Callable[..., dict[str, float]]
-Derive = Callable[[np.ndarray], Any]
-
-
 class Unmeasurable(Exception):
-    """The metric has no value here; the message becomes the row's `reason`."""
+    """The metric has no value here; the message becomes the row's `reason`.
+
+    Raised where none of a metric's outputs has a value; where some have, it stands in place of those that have not.
+    """
+
+
+Compute = Callable[..., Mapping[str, Any]]
+"""-> for each output a float, or an Unmeasurable; across seeds, a list of them, one a model."""
+Derive = Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ DERIVED: dict[str, Derive] = {}
 
 
 def base_array(name: str) -> str:
-    """"train_images/inception-v3" -> "images"."""
+    """ "train_images/inception-v3" -> "images"."""
     return name.partition("/")[0].removeprefix("train_").removeprefix("outlier_")
 
 
