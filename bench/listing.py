@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.markdown import Markdown
 from rich.table import Table
 
 from bench.errors import UserError
@@ -19,15 +21,23 @@ PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "
 
 
 def show_list(what: str, sweeps: Path, console: Console) -> None:
-    """Prints the methods, datasets, metrics, sweeps (of a file) or published tables."""
-    tables = {
+    """Prints the methods, datasets, metrics, sweeps (of a file) or published tables.
+
+    The metrics are laid out on a terminal; elsewhere they are the Markdown of docs/metrics.md.
+    """
+    from bench.metric_docs import metrics_page
+
+    tables: dict[str, Callable[[], RenderableType]] = {
         "methods": _methods,
         "datasets": _datasets,
-        "metrics": _metrics,
+        "metrics": lambda: Markdown(metrics_page()),
         "sweeps": lambda: _sweeps(sweeps),
         "published": _published,
     }
-    console.print(tables[what]())
+    if what == "metrics" and not console.is_terminal:
+        print(metrics_page(), end="")
+    else:
+        console.print(tables[what]())
 
 
 def show_trial(prefix: str, results: Path, console: Console) -> int:
@@ -97,23 +107,6 @@ def _datasets() -> Table:
     for name, cls in all_datasets().items():
         options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
         table.add_row(name, kind_of(cls), cls.summary, cls.license, cls.citation, options)
-    return table
-
-
-def _metrics() -> Table:
-    from bench.metrics.base import all_metrics
-
-    table = Table("metric", "table", "yields", "better", "unit", "meaning", "options", "source", box=None)
-    for name, metric in all_metrics().items():
-        options = ", ".join(f"{o.name}={o.default}" for o in metric.options.values())
-        for position, (output, facts) in enumerate(metric.outputs.items()):
-            better = "lower" if facts.direction == "min" else "higher"
-            first = position == 0
-            table.add_row(
-                *((name, metric.table) if first else ("", "")),
-                *(output, better, facts.unit, facts.meaning),
-                *((options, metric.source) if first else ("", "")),
-            )
     return table
 
 
