@@ -15,13 +15,27 @@ from bench.metrics.checks import require_finite
 from bench.torchvision_compat import import_torchvision
 
 DRAWN = "drawn from the split without replacement"
-"""How `draw` chooses the points, as metrics say it in their protocol under `points`."""
+"""How `choose` takes the points, as metrics say it in their protocol under `points`."""
+
+
+def choose(available: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of `count` of the points, without replacement, in random order.
+
+    The numbers of points decide the values of these metrics, so a split that has too few is no reason to use fewer.
+
+    Returns:
+        int64 [count].
+
+    Raises:
+        Unmeasurable: fewer points than asked for.
+    """
+    if available < count:
+        raise Unmeasurable(f"the split has {available:,} points, {count:,} were asked for")
+    return rng.permutation(available)[:count]
 
 
 def draw(codes: np.ndarray, factors: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """`count` of the N points, without replacement, in random order.
-
-    The numbers of points decide the values of these metrics, so a split that has too few is no reason to use fewer.
+    """The codes and factors of `count` points, see `choose`.
 
     Args:
         codes: [N, d]; returned in float64, since bins of a narrow range have no distinct edges in float32.
@@ -34,9 +48,7 @@ def draw(codes: np.ndarray, factors: np.ndarray, count: int, rng: np.random.Gene
         Unmeasurable: fewer points than asked for, or codes that are not finite.
     """
     require_finite(codes=codes)
-    if len(codes) < count:
-        raise Unmeasurable(f"the split has {len(codes):,} points, {count:,} were asked for")
-    chosen = rng.permutation(len(codes))[:count]
+    chosen = choose(len(codes), count, rng)
     return codes[chosen].astype(np.float64), factors[chosen]
 
 
