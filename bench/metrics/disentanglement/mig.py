@@ -1,7 +1,7 @@
-"""Whether single latent dimensions stand for single factors of variation: MIG and DCI.
+"""Whether single latent dimensions stand for single factors of variation: DCI.
 
-Both follow the large study of Locatello et al. (2019, arXiv 1811.12359): codes are posterior means, MIG uses 20
-equal-width bins a latent, DCI gradient-boosted trees. The formulas are disent's, which repeat the study's own code.
+It follows the large study of Locatello et al. (2019, arXiv 1811.12359): codes are posterior means, predicted from by
+gradient-boosted trees. The formulas are disent's, which repeat the study's own code.
 The numbers of points decide the values (DCI of a random linear mix doubles from 1,000 to 10,000 training points), so
 a split that has too few is an error, never a smaller sample.
 """
@@ -20,32 +20,6 @@ from bench.metrics.checks import require_finite
 from bench.torchvision_compat import import_torchvision
 
 _POINTS = "drawn from the split without replacement"
-
-
-@metric(
-    table="disentanglement",
-    source="mutual information gap: Chen et al. 2018, arXiv 1802.04942; protocol of Locatello et al. 2019",
-    outputs={
-        "mig": Output(
-            "max", "0 to 1", "gap between the two latents most informative of a factor, over its entropy, averaged"
-        )
-    },
-    protocol={"bins": 20, "binning": "equal width, for each latent", "points": _POINTS},
-)
-def mig(
-    codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator, *, num_samples: int = 10_000
-) -> dict[str, float]:
-    """Mutual information gap of codes [N, d], d ≥ 2, and factors [N, F], over `num_samples` of the N points.
-
-    Raises:
-        Unmeasurable: fewer points than asked for, one latent dimension, codes that are not finite, or a factor with a
-            single value.
-    """
-    codes, factors = _draw(codes, factors, num_samples, rng)
-    if codes.shape[1] < 2:
-        raise Unmeasurable("MIG compares two latent dimensions; the codes have one")
-    _require_varying(factors)
-    return {"mig": float(_import_disent("_mig")._compute_mig(codes.T, factors.T)["mig.discrete_score"])}
 
 
 @metric(

@@ -65,8 +65,8 @@ def rmig_jemmig(
     """RMIG and JEMMIG of posterior means and log variances [N, d], d ≥ 2, and factors [N, F].
 
     With z* the latent most informative of factor y, and I* and I° its information and that of the second best:
-    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. The authors' code normalizes JEMMIG as JEMMIG / (H(y) + ln bins),
-    lower being better; 1 less that, as in Carbonneau et al.'s review, is reported here.
+    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. The authors' code normalizes as JEMMIG / (H(y) + ln bins), where
+    less is better; 1 less that, as in Carbonneau et al.'s review, is reported here.
 
     Raises:
         Unmeasurable: fewer points than asked for, one latent dimension, posteriors that are not finite, or a factor
@@ -119,7 +119,7 @@ def wsepin_windin(
     """Informativeness and separability of posteriors with means and log variances [N, d], without factors.
 
     With I_i = I(z_i, x), weights ρ_i = I_i / Σ I, and z_¬i all latents but z_i:
-    WSEPIN = Σ ρ_i (I(z, x) - I(z_¬i, x)), WINDIN = Σ ρ_i (I_i - I(z_i, z_¬i)). Both are 0 where no latent is informative.
+    WSEPIN = Σ ρ_i (I(z, x) - I(z_¬i, x)), WINDIN = Σ ρ_i (I_i - I(z_i, z_¬i)). Both are 0 where no latent tells anything.
     Expectations are over `draws` codes; time grows as num_samples · draws · d. No information exceeds ln num_samples.
 
     Raises:
