@@ -64,9 +64,9 @@ def rmig_jemmig(
 ) -> dict[str, float]:
     """RMIG and JEMMIG of posterior means and log variances [N, d], d ≥ 2, and factors [N, F].
 
-    With z* the latent most informative of factor y, and I* and I° its information and that of the second best:
-    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. The authors' code normalizes as JEMMIG / (H(y) + ln bins), where
-    less is better; 1 less that, as in Carbonneau et al.'s review, is reported here.
+    With z* the latent most informative of factor y, I* its information and I° that of the second best latent:
+    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. The authors' code normalizes JEMMIG to a share of its bound
+    H(y) + ln BINS, where less is better; 1 less that, as in Carbonneau et al.'s review, is reported here.
 
     Raises:
         Unmeasurable: fewer points than asked for, one latent dimension, posteriors that are not finite, or a factor
@@ -78,11 +78,10 @@ def rmig_jemmig(
         raise Unmeasurable("RMIG and JEMMIG compare two latent dimensions; the posteriors have one")
     require_varying(factors)
     joint = quantized_joint(means, deviations, factors)
+    informations, joint_entropies = information(joint), entropy(joint.reshape(*joint.shape[:2], -1))
     factor_entropies = entropy(joint[0].sum(axis=-1))
-    order = information(joint).argsort(axis=0)[::-1]
-    best, second = np.take_along_axis(information(joint), order[:2], axis=0)
-    joint_entropies = entropy(joint.reshape(*joint.shape[:2], -1))
-    jemmig = np.take_along_axis(joint_entropies, order[:1], axis=0)[0] - best + second
+    second, best = np.sort(informations, axis=0)[-2:]
+    jemmig = np.take_along_axis(joint_entropies, informations.argmax(axis=0)[None], axis=0)[0] - best + second
     return {
         "rmig": float(((best - second) / factor_entropies).mean()),
         "jemmig": float(jemmig.mean()),
@@ -119,8 +118,9 @@ def wsepin_windin(
     """Informativeness and separability of posteriors with means and log variances [N, d], without factors.
 
     With I_i = I(z_i, x), weights ρ_i = I_i / Σ I, and z_¬i all latents but z_i:
-    WSEPIN = Σ ρ_i (I(z, x) - I(z_¬i, x)), WINDIN = Σ ρ_i (I_i - I(z_i, z_¬i)). Both are 0 where no latent tells anything.
-    Expectations are over `draws` codes; time grows as num_samples · draws · d. No information exceeds ln num_samples.
+    WSEPIN = Σ ρ_i (I(z, x) - I(z_¬i, x)), WINDIN = Σ ρ_i (I_i - I(z_i, z_¬i)); both 0 where no latent tells anything.
+    The two agree where posteriors are factorized, as here, but that the authors clip each information at 0. Expected
+    values are over `draws` codes; time grows as num_samples · draws · d; no information exceeds ln num_samples.
 
     Raises:
         Unmeasurable: fewer points than asked for, or posteriors that are not finite.
