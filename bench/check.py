@@ -78,6 +78,7 @@ class _Check:
             return
         method = trained[0]
         self._clause("shapes and ranges", lambda: self._shapes(method))
+        self._clause("what not every method gives", lambda: self._extras(method))
         self._clause("does not depend on the batch", lambda: self._batches(method))
         self._clause("training helps", lambda: self._learns(method))
         self._clause("same seed, same numbers", lambda: self._repeats(method))
@@ -90,7 +91,7 @@ class _Check:
         except Exception as error:
             self.verdicts.append(Verdict(clause, False, f"{type(error).__name__}: {error}"))
             return False
-        self.verdicts.append(Verdict(clause, None if detail is None else True, detail or "nothing to train"))
+        self.verdicts.append(Verdict(clause, None if detail is None else True, detail or "does not apply"))
         return True
 
     def _metadata(self) -> str:
@@ -191,6 +192,10 @@ class _Check:
     def _shapes(self, method: Any) -> str:
         raise NotImplementedError
 
+    def _extras(self, method: Any) -> str | None:
+        """Names what of the contract's optional parts the method gives, and it is sound."""
+        raise NotImplementedError
+
 
 class _AutoencoderCheck(_Check):
     shape = IMAGE_SHAPE
@@ -218,7 +223,12 @@ class _AutoencoderCheck(_Check):
         with torch.no_grad():
             seed_torch("check", outputs=True)
             codes = method.encode(self.batch[part])
-            return {"codes": codes, "reconstructions": method.decode(codes)}
+            found = {"codes": codes, "reconstructions": method.decode(codes)}
+            with contextlib.suppress(Unsupported):
+                found["posterior means"], found["posterior log-variances"] = method.posterior(self.batch[part])
+            with contextlib.suppress(Unsupported):
+                found["components"] = method.components(self.batch[part])
+            return found
 
     def everything(self, method: Any) -> dict[str, Tensor]:
         found = super().everything(method)
@@ -226,8 +236,11 @@ class _AutoencoderCheck(_Check):
             seed_torch("check", prior=True)
             found["prior codes"] = method.sample_prior(BATCH)
             found["samples"] = method.decode(found["prior codes"])
+            found["drawn codes"] = method.draw_codes(self.batch)
             with contextlib.suppress(Unsupported):
-                found["components"] = method.components(self.batch)
+                found["rates"], found["distortions"] = method.rate_distortion(self.batch)
+            with contextlib.suppress(Unsupported):
+                found["scores"] = method.score(self.batch)
         return found
 
     def misfit(self, method: Any) -> float:
@@ -245,17 +258,37 @@ class _AutoencoderCheck(_Check):
             _require(images.shape[1:] == IMAGE_SHAPE, f"{name} are {list(images.shape)}")
             low, high = images.min().item(), images.max().item()
             _require(low >= 0 and high <= 1, f"{name} lie in [{low:.3g}, {high:.3g}], not in [0, 1]")
-        try:
-            components = method.components(self.batch)
-            _require(components.shape == (BATCH,) and components.dtype == torch.int64, "components are not [B] int64")
-        except Unsupported:
-            pass
         for shape in OTHER_IMAGE_SHAPES:
             other = self._build(shape=shape).eval()
             with torch.no_grad():
                 decoded = other.decode(other.encode(_blobs(2, shape)))
             _require(decoded.shape == (2, *shape), f"images {shape} come back as {list(decoded.shape)}")
         return f"codes [B, {method.latent_dim}], images in [0, 1], also at 8, 32 and 64 pixels"
+
+    def _extras(self, method: Any) -> str | None:
+        everything = self.everything(method)
+        per_code, per_image = (BATCH, method.latent_dim), (BATCH,)
+        shapes = {
+            "drawn codes": per_code,
+            "posterior means": per_code,
+            "posterior log-variances": per_code,
+            "rates": per_image,
+            "distortions": per_image,
+            "scores": per_image,
+            "components": per_image,
+        }
+        given = [name for name in shapes if name in everything]
+        for name in given:
+            values = everything[name]
+            _require(values.shape == shapes[name], f"{name} are {list(values.shape)}, not {list(shapes[name])}")
+            _require(bool(torch.isfinite(values).all()), f"{name} are not finite")
+        if "components" in given:
+            _require(everything["components"].dtype == torch.int64, "components are not int64")
+        if "rates" in given:
+            low, likelihood = everything["rates"].min().item(), getattr(method, "likelihood", None)
+            _require(low > -1e-3, f"rates are divergences, and one is {low:.3g}")
+            _require(likelihood in ("gaussian", "bernoulli"), f"the likelihood is {likelihood!r}")
+        return ", ".join(given)
 
 
 class _TransportCheck(_Check):
@@ -299,6 +332,9 @@ class _TransportCheck(_Check):
             _require(not points.requires_grad, f"{name} points carry a gradient")
             _require(bool(torch.isfinite(points).all()), f"{name} points are not finite")
         return f"{' and '.join(self.outputs(method, slice(None)))}, [B, {DIM}]"
+
+    def _extras(self, method: Any) -> str | None:
+        return "pulled" if "pulled" in self.outputs(method, slice(None)) else None
 
 
 def _blobs(count: int, shape: tuple[int, int, int]) -> Tensor:

@@ -9,7 +9,7 @@ evaluation. Everything the trained method needs lives in parameters and buffers,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -18,6 +18,10 @@ Losses = dict[str, Tensor]
 
 Sampler = Callable[[int], Tensor]
 """`sampler(count)` draws fresh points, [count, D]."""
+
+
+Likelihood = Literal["gaussian", "bernoulli"]
+"""Observation models p(x | z) of images in [0, 1] around their decoding; the Gaussian has unit variance."""
 
 
 class Unsupported(Exception):
@@ -52,12 +56,16 @@ class Method(nn.Module):
 class Autoencoder(Method):
     """Maps images to codes and back, and draws codes from a prior.
 
-    `encode`, `decode` and `sample_prior` are called in eval mode, without gradients, in chunks of any size.
+    All but training is called in eval mode, without gradients, in chunks of any size. What not every autoencoder can
+    tell, from `posterior` on, raises Unsupported by default; metrics that need it then have no value.
 
     Args:
         image_shape: (channels, height, width).
         latent_dim: length of a code; every subclass has this hyperparameter.
     """
+
+    likelihood: Likelihood
+    """The p(x | z) of `rate_distortion`; only where that is supported."""
 
     def __init__(self, image_shape: tuple[int, int, int], *, latent_dim: int = 64) -> None:
         super().__init__()
@@ -67,6 +75,10 @@ class Autoencoder(Method):
     def encode(self, images: Tensor) -> Tensor:
         """[B, C, H, W] in [0, 1] -> [B, latent_dim]: the code used in evaluation (a posterior's mean)."""
         raise NotImplementedError
+
+    def draw_codes(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, latent_dim]: a draw of each posterior; by default the code, a posterior of one point."""
+        return self.encode(images)
 
     def decode(self, codes: Tensor) -> Tensor:
         """[B, latent_dim] -> [B, C, H, W] in [0, 1]."""
@@ -89,6 +101,22 @@ class Autoencoder(Method):
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
         """Once, after training (a density or a map fitted to the codes); like `prepare`, its cost counts."""
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, H, W] -> mean and log-variance, [B, latent_dim] each, of a Gaussian with diagonal covariance."""
+        raise Unsupported(f"{self.name} has no Gaussian posterior")
+
+    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, H, W] -> KL(q(z | x) ‖ p(z)) and −log p(x | z) at one draw of z, [B] each, in nats.
+
+        With all constants, so that minus their sum estimates a lower bound of log p(x) without bias. Only where the
+        prior is N(0, I).
+        """
+        raise Unsupported(f"{self.name} has no evidence lower bound")
+
+    def score(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B]: how unlike its training images the model itself finds each image, upwards."""
+        raise Unsupported(f"{self.name} has no outlier score of its own")
 
     def components(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> [B] int64: the component of the model's own mixture that each image falls in."""

@@ -98,3 +98,12 @@ class Forgets(AE):
 
     def sample_prior(self, count: int) -> Tensor:
         return super().sample_prior(count) + self.shift
+
+
+class Misjudges(AE):
+    """Scores a batch, not its images."""
+
+    name = "misjudges"
+
+    def score(self, images: Tensor) -> Tensor:
+        return images.mean().view(1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Independent, Normal
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from methods.autoencoders.ae import AE
 from methods.autoencoders.beta_vae import BetaVAE
@@ -21,7 +21,7 @@ from methods.autoencoders.untrained import Untrained
 from methods.autoencoders.vae import VAE, negative_log_likelihood
 from methods.autoencoders.wae_gan import WAEGAN, CodeDiscriminator
 from methods.autoencoders.wae_mmd import WAEMMD
-from methods.base import Autoencoder, Unsupported
+from methods.base import Autoencoder, Likelihood, Unsupported
 from methods.parts.autoencoding import draw_gaussian, squared_error
 from methods.parts.divergences import imq_kernel, mmd, sliced_wasserstein
 from methods.parts.priors import GaussianMixturePrior, PriorName
@@ -86,13 +86,13 @@ def test_ae_learns_to_reconstruct() -> None:
 
 def test_gaussian_likelihood_is_that_of_unit_variance() -> None:
     images, means = torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)
-    expected = -Independent(Normal(means, 1.0), 3).log_prob(images).mean() - 32 * math.log(2 * math.pi)
+    expected = -Independent(Normal(means, 1.0), 3).log_prob(images) - 32 * math.log(2 * math.pi)
     torch.testing.assert_close(negative_log_likelihood(images, means, "gaussian"), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_bernoulli_likelihood_is_that_of_torch_distributions() -> None:
     images, means = torch.rand(3, 1, 8, 8).round(), 0.1 + 0.8 * torch.rand(3, 1, 8, 8)
-    expected = -Independent(Bernoulli(means), 3).log_prob(images).mean()
+    expected = -Independent(Bernoulli(means), 3).log_prob(images)
     torch.testing.assert_close(negative_log_likelihood(images, means, "bernoulli"), expected)
 
 
@@ -114,6 +114,44 @@ def test_beta_vae_weights_the_kl_by_beta() -> None:
     torch.testing.assert_close(
         beta_vae.regularizer(codes, mean, log_variance), 4 * vae.regularizer(codes, mean, log_variance)
     )
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_rate_and_distortion_are_those_of_torch_distributions_at_the_code_drawn(likelihood: Likelihood) -> None:
+    torch.manual_seed(0)
+    model = VAE(SHAPE, latent_dim=3, width=4, likelihood=likelihood).eval()
+    images = digits().round()
+    with torch.no_grad():
+        mean, log_variance = model.posterior(images)
+        torch.manual_seed(2)
+        decoded = model.decode(model.draw_codes(images))
+        torch.manual_seed(2)
+        rate, distortion = model.rate_distortion(images)
+    posterior = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
+    torch.testing.assert_close(rate, kl_divergence(posterior, Independent(Normal(torch.zeros(3), torch.ones(3)), 1)))
+    observed = Normal(decoded, 1.0) if likelihood == "gaussian" else Bernoulli(decoded)
+    torch.testing.assert_close(distortion, -Independent(observed, 3).log_prob(images))
+
+
+def test_beta_weighs_neither_the_evidence_bound_nor_the_score() -> None:
+    torch.manual_seed(0)
+    vae, beta_vae = (cls(SHAPE, latent_dim=2, width=4).eval() for cls in (VAE, BetaVAE))
+    beta_vae.load_state_dict(vae.state_dict())
+    images = digits()
+    judged = []
+    for model in (vae, beta_vae):
+        torch.manual_seed(2)
+        rate, distortion = model.rate_distortion(images)
+        torch.manual_seed(2)
+        torch.testing.assert_close(model.score(images), rate + distortion)
+        judged.append(torch.stack([rate, distortion]))
+    assert torch.equal(*judged)
+
+
+def test_a_trained_vae_finds_noise_unlike_its_images() -> None:
+    torch.manual_seed(0)
+    model = trained(VAE(SHAPE, latent_dim=2, width=4, lr=1e-2), 100)
+    assert model.score(torch.rand(32, *SHAPE)).min() > model.score(digits()).max()
 
 
 def test_a_large_beta_empties_the_codes() -> None:
@@ -148,6 +186,34 @@ def test_wae_evaluates_without_the_noise_of_its_encoder() -> None:
         model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior=posterior).eval()
         assert torch.equal(model.encode(digits()), model.encode(digits()))
         assert not torch.equal(model.draw_codes(digits()), model.draw_codes(digits()))
+
+
+def test_wae_tells_the_gaussian_it_draws_codes_from() -> None:
+    torch.manual_seed(0)
+    model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior="gaussian").eval()
+    images = digits(1)
+    mean, log_variance = model.posterior(images)
+    draws = model.draw_codes(images.expand(20_000, *SHAPE))
+    torch.testing.assert_close(mean, model.encode(images))
+    torch.testing.assert_close(draws.mean(dim=0), mean[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(draws.var(dim=0), log_variance[0].exp(), atol=0, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"posterior": "deterministic"}, {"posterior": "additive-noise"}, {"posterior": "gaussian", "prior": "sphere"}],
+)
+def test_wae_has_a_gaussian_posterior_only_where_it_draws_from_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported, match="Gaussian"):
+        WAEMMD(SHAPE, latent_dim=3, width=4, **settings).eval().posterior(digits())
+
+
+def test_a_deterministic_encoder_draws_its_codes() -> None:
+    for model in (AE(SHAPE, latent_dim=3, width=4), WAEMMD(SHAPE, latent_dim=3, width=4)):
+        assert torch.equal(model.eval().draw_codes(digits()), model.encode(digits()))
+        for tell in (model.posterior, model.rate_distortion, model.score):
+            with pytest.raises(Unsupported, match=f"{model.name} has"):
+                tell(digits())
 
 
 def test_wae_pretraining_brings_the_moments_of_the_codes_to_the_priors() -> None:
@@ -284,6 +350,18 @@ def test_the_critic_of_gwae_learns_to_tell_joints_apart() -> None:
     assert (prior - data).mean() > 1
 
 
+def test_the_score_of_gwae_is_the_critics_value_at_a_draw_of_the_posterior_and_its_decoding() -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=3, width=4).eval()
+    images = digits()
+    torch.manual_seed(2)
+    score = model.score(images)
+    torch.manual_seed(2)
+    codes = model.draw_codes(images)
+    assert score.std() > 0
+    torch.testing.assert_close(score, model.critic(model.decode(codes), codes)[:, 0])
+
+
 def test_every_layer_of_the_critic_has_spectral_norm_1() -> None:
     torch.manual_seed(0)
     critic = GWAE(SHAPE, latent_dim=3, width=4).critic
@@ -340,6 +418,23 @@ def test_latent_ot_trains_the_very_autoencoder_of_a_plain_run(name: str) -> None
     assert all(torch.equal(value, ours[key]) for key, value in plain.state_dict().items())
     assert torch.equal(plain.encode(digits()), composed.encode(digits()))
     assert torch.equal(plain.decode(torch.ones(1, 2)), composed.decode(torch.ones(1, 2)))
+
+
+def test_latent_ot_tells_of_its_autoencoder_what_does_not_hang_on_the_prior() -> None:
+    torch.manual_seed(0)
+    model = LatentOT(SHAPE, autoencoder="vae", latent_dim=2, width=4, **MAP).eval()
+    images = digits()
+    for ours, theirs in zip(model.posterior(images), model.autoencoder.posterior(images), strict=True):
+        assert torch.equal(ours, theirs)
+    torch.manual_seed(2)
+    draws = model.draw_codes(images)
+    torch.manual_seed(2)
+    assert torch.equal(draws, model.autoencoder.draw_codes(images))
+    for tell in (model.rate_distortion, model.score):
+        with pytest.raises(Unsupported, match="latent-ot"):
+            tell(images)
+    with pytest.raises(Unsupported, match="vae has no mixture"):
+        model.components(images)
 
 
 def test_latent_ot_leaves_the_random_numbers_of_training_alone() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.autoencoders.vae import VAE, Likelihood
+from methods.autoencoders.vae import VAE
+from methods.base import Likelihood
 from methods.parts.networks import ImageShape, Network
 
 

@@ -104,6 +104,14 @@ class GWAE(GaussianAutoencoder):
             raise Unsupported('gwae has components only with prior = "gaussian-mixture"')
         return self.prior.log_responsibilities(self.encode(images)).argmax(dim=1)
 
+    def score(self, images: Tensor) -> Tensor:
+        """The critic's value at (decode(z), z) for a draw z of the posterior, as in the authors' code.
+
+        They call it the higher, the less alike; the image itself, on which the critic was trained, has no part in it.
+        """
+        codes = self.draw_codes(images)
+        return self.critic(self.decoder(codes), codes).squeeze(1)
+
     def train_step(self, images: Tensor) -> Losses:
         losses = self.autoencoder_step(images)
         with torch.no_grad():

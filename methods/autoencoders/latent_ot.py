@@ -113,6 +113,15 @@ class LatentOT(Autoencoder):
     def decode(self, codes: Tensor) -> Tensor:
         return self.autoencoder.decode(codes)
 
+    def draw_codes(self, images: Tensor) -> Tensor:
+        return self.autoencoder.draw_codes(images)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.autoencoder.posterior(images)
+
+    def components(self, images: Tensor) -> Tensor:
+        return self.autoencoder.components(images)
+
     def sample_prior(self, count: int) -> Tensor:
         return self.map.pull(self.draw_noise(count)) * self.code_std + self.code_mean
 
@@ -134,12 +143,12 @@ class LatentOT(Autoencoder):
         self.code_std.copy_(codes.std(dim=0).clamp(min=1e-6))
         codes = (codes - self.code_mean) / self.code_std
 
-        def draw_codes(count: int) -> Tensor:
+        def pick_codes(count: int) -> Tensor:
             return codes[torch.randint(len(codes), (count,), device=codes.device)]
 
-        yield from self.map.prepare(self.draw_noise, draw_codes)
+        yield from self.map.prepare(self.draw_noise, pick_codes)
         for _ in range(self.map_steps):
-            yield self.map.train_step(draw_codes(self.map_batch_size), self.draw_noise(self.map_batch_size))
+            yield self.map.train_step(pick_codes(self.map_batch_size), self.draw_noise(self.map_batch_size))
 
     @torch.no_grad()
     def encode_epoch(self, batches: Iterator[Tensor]) -> Tensor:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
 
 from torch import Tensor, optim
 from torch.nn import functional as F
 
-from methods.base import Losses
-from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squared_error
+from methods.base import Likelihood, Losses
+from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squared_errors
 from methods.parts.divergences import kl_to_standard_normal
 from methods.parts.networks import ImageShape, Network
 from methods.parts.optimization import update
-
-Likelihood = Literal["gaussian", "bernoulli"]
 
 
 class VAE(GaussianAutoencoder):
@@ -54,7 +52,7 @@ class VAE(GaussianAutoencoder):
     def train_step(self, images: Tensor) -> Losses:
         mean, log_variance = self.posterior(images)
         codes = draw_gaussian(mean, log_variance)
-        reconstruction = negative_log_likelihood(images, self.decoder(codes), self.likelihood)
+        reconstruction = negative_log_likelihood(images, self.decoder(codes), self.likelihood).mean()
         regularizer = self.regularizer(codes, mean, log_variance)
         loss = reconstruction + regularizer
         update(self.optimizer, loss)
@@ -62,11 +60,24 @@ class VAE(GaussianAutoencoder):
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What is added to the reconstruction; `codes` are draws of the posteriors, [B, latent_dim] all three."""
-        return kl_to_standard_normal(mean, log_variance)
+        return kl_to_standard_normal(mean, log_variance).mean()
+
+    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.posterior(images)
+        reconstructions = self.decoder(draw_gaussian(mean, log_variance))
+        distortion = negative_log_likelihood(images, reconstructions, self.likelihood)
+        if self.likelihood == "gaussian":
+            distortion = distortion + 0.5 * math.log(2 * math.pi) * math.prod(self.image_shape)
+        return kl_to_standard_normal(mean, log_variance), distortion
+
+    def score(self, images: Tensor) -> Tensor:
+        """The negative evidence lower bound, whatever the weights of its parts in training."""
+        rate, distortion = self.rate_distortion(images)
+        return rate + distortion
 
 
 def negative_log_likelihood(images: Tensor, reconstructions: Tensor, likelihood: Likelihood) -> Tensor:
-    """−log p(x | z) of an image, averaged over the batch, without the Gaussian's constant ½ D log 2π."""
+    """−log p(x | z) of each image, [B, C, H, W] -> [B], without the Gaussian's constant ½ D log 2π."""
     if likelihood == "gaussian":
-        return 0.5 * squared_error(images, reconstructions)
-    return F.binary_cross_entropy(reconstructions, images, reduction="sum") / len(images)
+        return 0.5 * squared_errors(images, reconstructions)
+    return F.binary_cross_entropy(reconstructions, images, reduction="none").flatten(start_dim=1).sum(dim=1)

@@ -59,12 +59,14 @@ class GaussianAutoencoder(NetworkAutoencoder):
         )
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, C, H, W] -> mean and log-variance, [B, latent_dim] each."""
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
         return mean, log_variance
 
     def encode(self, images: Tensor) -> Tensor:
         return self.posterior(images)[0]
+
+    def draw_codes(self, images: Tensor) -> Tensor:
+        return draw_gaussian(*self.posterior(images))
 
 
 def draw_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -74,4 +76,9 @@ def draw_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def squared_error(images: Tensor, reconstructions: Tensor) -> Tensor:
     """‖x − x̂‖², summed over an image and averaged over the batch [B, C, H, W]."""
-    return (images - reconstructions).square().flatten(start_dim=1).sum(dim=1).mean()
+    return squared_errors(images, reconstructions).mean()
+
+
+def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """‖x − x̂‖² of each image, [B, C, H, W] -> [B]."""
+    return (images - reconstructions).square().flatten(start_dim=1).sum(dim=1)

@@ -1,6 +1,6 @@
 """Divergences between distributions, from samples or in closed form, as training losses.
 
-Samples are codes [n, d]; every function returns a scalar tensor.
+Samples are codes [n, d]; every function returns a scalar tensor but where it says otherwise.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, diag(exp(log_variance))) ‖ N(0, I)) of each row, averaged over the batch [B, d]."""
-    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(dim=1).mean()
+    """KL(N(mean, diag(exp(log_variance))) ‖ N(0, I)) of each row, [B, d] -> [B]."""
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(dim=1)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn, optim
 
-from methods.base import Losses
+from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import NetworkAutoencoder, squared_error
 from methods.parts.divergences import moment_mismatch
 from methods.parts.networks import ImageShape, Network
 from methods.parts.optimization import Schedule, decay, set_learning_rate, update
-from methods.parts.priors import FIXED_PRIORS, PriorName
+from methods.parts.priors import FIXED_PRIORS, NormalPrior, PriorName
 
 Posterior = Literal["deterministic", "gaussian", "additive-noise"]
 
@@ -75,7 +75,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         self.penalty = penalty
         self.reconstruction_weight = reconstruction_weight
         self.prior = FIXED_PRIORS[prior](latent_dim)
-        self.posterior = posterior
+        self.posterior_family = posterior
         self.schedule = schedule
         self.pretraining_batch = pretraining_batch
         self.lr = lr
@@ -90,14 +90,21 @@ class WassersteinAutoencoder(NetworkAutoencoder):
 
     def draw_codes(self, images: Tensor) -> Tensor:
         """Codes as training sees them: draws, where the posterior is random."""
-        if self.posterior == "additive-noise":
+        if self.posterior_family == "additive-noise":
             images = images + nn.init.trunc_normal_(torch.empty_like(images), std=0.01, a=-0.02, b=0.02)
         outputs = self.encoder(images)
-        if self.posterior == "gaussian":
-            mean, log_variance = outputs.chunk(2, dim=1)
-            variance = 1e-8 + log_variance.clamp(-50, 50).exp()
+        if self.posterior_family == "gaussian":
+            mean, variance = _mean_and_variance(outputs)
             outputs = mean + variance.sqrt() * torch.randn_like(mean)
         return self.prior.project(outputs)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.posterior_family != "gaussian":
+            raise Unsupported(f'{self.name} has a Gaussian posterior only with posterior = "gaussian"')
+        if not isinstance(self.prior, NormalPrior):
+            raise Unsupported(f"{self.name} carries its Gaussian draws over into the prior's support")
+        mean, variance = _mean_and_variance(self.encoder(images))
+        return mean, variance.log()
 
     def divergence(self, codes: Tensor, noise: Tensor) -> Tensor:
         """How far the aggregate posterior is from the prior, from a sample [B, latent_dim] of each."""
@@ -129,6 +136,12 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         """The factor of the learning rates at the coming step."""
         per_epoch = max(self.steps_per_epoch, 1)
         return decay(self.schedule, self.steps_done // per_epoch, self.planned_steps / per_epoch)
+
+
+def _mean_and_variance(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a Gaussian posterior, [B, latent_dim] each, from the encoder's outputs [B, 2 · latent_dim]."""
+    mean, log_variance = outputs.chunk(2, dim=1)
+    return mean, 1e-8 + log_variance.clamp(-50, 50).exp()
 
 
 def _gather(batches: Iterator[Tensor], count: int) -> Tensor:
