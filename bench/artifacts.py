@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from bench.environment import seed_torch
 from bench.evidence import ImageEvidence, PairEvidence
+from bench.metrics.base import Unmeasurable
 
 COLUMNS = 8
 SAMPLES = 64
@@ -32,17 +34,11 @@ def save_image_grids(evidence: ImageEvidence, folder: Path) -> None:
     """samples.png (8×8 decoded draws of the prior), reconstructions.png (inputs above outputs) and traversals.png.
 
     The draws are seeded by the evaluation's stream, so methods that share a prior are seen on the same latent codes.
+    A picture of what is not finite is left out: the rows say why.
     """
-    _save_grid(evidence.get("samples", SAMPLES), folder / "samples.png")
-
-    count = min(RECONSTRUCTIONS, len(evidence.split.images)) // COLUMNS * COLUMNS
-    inputs = evidence.get("images", count).astype(np.float32) / 255
-    outputs = evidence.get("reconstructions", count)
-    rows = [half for i in range(0, count, COLUMNS) for half in (inputs[i : i + COLUMNS], outputs[i : i + COLUMNS])]
-    if rows:
-        _save_grid(np.concatenate(rows), folder / "reconstructions.png")
-
-    _save_grid(_traversals(evidence), folder / "traversals.png")
+    for name, draw in {"samples": _samples, "reconstructions": _reconstructions, "traversals": _traversals}.items():
+        with suppress(Unmeasurable):
+            _save_grid(draw(evidence), folder / f"{name}.png")
 
 
 def save_points(evidence: PairEvidence, folder: Path) -> None:
@@ -54,6 +50,18 @@ def save_points(evidence: PairEvidence, folder: Path) -> None:
         points = evidence.get(name, POINTS)
         frames.append(pd.DataFrame({"set": name, "x": points[:, 0], "y": points[:, 1]}))
     pd.concat(frames, ignore_index=True).to_parquet(folder / "transport.parquet", index=False)
+
+
+def _samples(evidence: ImageEvidence) -> np.ndarray:
+    return evidence.get("samples", SAMPLES)
+
+
+def _reconstructions(evidence: ImageEvidence) -> np.ndarray:
+    """Rows of images, each above the row of their reconstructions."""
+    count = min(RECONSTRUCTIONS, len(evidence.split.images)) // COLUMNS * COLUMNS
+    inputs, outputs = evidence.get("images", count) / 255, evidence.get("reconstructions", count)
+    rows = [half[i : i + COLUMNS] for i in range(0, count, COLUMNS) for half in (inputs, outputs)]
+    return np.concatenate([*rows, inputs[:0]])
 
 
 def _traversals(evidence: ImageEvidence) -> np.ndarray:
@@ -74,7 +82,9 @@ def _traversals(evidence: ImageEvidence) -> np.ndarray:
 
 
 def _save_grid(images: np.ndarray, path: Path) -> None:
-    """[N, C, H, W] in [0, 1], N a multiple of 8, as a PNG of 8 columns, a pixel a pixel, no gaps."""
+    """[N, C, H, W] in [0, 1], N a multiple of 8, as a PNG of 8 columns, a pixel a pixel, no gaps; none for N = 0."""
+    if not len(images):
+        return
     count, channels, height, width = images.shape
     grid = images.reshape(count // COLUMNS, COLUMNS, channels, height, width).transpose(0, 3, 1, 4, 2)
     grid = grid.reshape(count // COLUMNS * height, COLUMNS * width, channels)

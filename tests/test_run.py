@@ -60,7 +60,7 @@ def test_a_run_leaves_rows_curves_and_artifacts(sweeps_file: SweepsFile, tmp_pat
     assert status == 0
     frame = rows(tmp_path)
     assert list(frame.columns) == ROW_SCHEMA.names
-    assert set(frame["metric"]) == {"mse", "kmeans-accuracy", "kmeans-nmi", "kmeans-ari"}
+    assert {"mse", "kmeans-accuracy", "kmeans-nmi", "kmeans-ari"} <= set(frame["metric"])
     assert frame["value"].notna().all()
     assert (frame["status"] == "ok").all()
     # Half an epoch of 1,259 images in batches of 32.
