@@ -194,7 +194,7 @@ class TestInvariance:
 
     @every_metric
     def test_order_and_sign_of_latents_do_not_matter(self, metric: Callable) -> None:
-        turned = self.CODES[:, [3, 0, 4, 1, 2]] * np.float32([1, -1, -1, 1, -1])
+        turned = self.CODES[:, [3, 0, 4, 1, 2]] * np.array([1, -1, -1, 1, -1], dtype=np.float32)
         assert score(metric, turned, FACTORS) == pytest.approx(score(metric, self.CODES, FACTORS), abs=1e-12)
 
     @every_metric
