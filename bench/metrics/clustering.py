@@ -84,7 +84,7 @@ def separation(
         reason = Unmeasurable(
             "all codes are in one cluster"
             if groups < 2
-            else f"the codes take {values} distinct values in {groups} clusters, so distances within are none"
+            else f"the codes have no spread within clusters: {values} distinct values for {groups} clusters"
         )
         return reason, reason
     scattered = float(calinski_harabasz_score(codes, clusters))

@@ -15,6 +15,8 @@ from bench.metrics.ranks import order_by_norm
 LINEAR_ITERATIONS = 1_000
 TRANSFER_STRENGTHS = (0.3, 0.03, 0.003)
 TRANSFER_FOLDS = 5
+LIBLINEAR_LIMIT = 1e30
+"""liblinear does not work with greater values."""
 
 _LINEAR = {
     "classifier": "multinomial logistic regression, L2 penalty of strength 1",
@@ -119,7 +121,7 @@ def knn_probe(
     source="linear transferability, as GWAE's authors evaluate it: Nakagawa et al. 2022, arXiv 2209.07007, vaetc",
     outputs={
         "linear-transfer": Output(
-            "max", "0.5 to 1", "accuracy of sparse linear classifiers of each factor's upper half, by cross-validation"
+            "max", "0 to 1", "accuracy of sparse linear classifiers of each factor's upper half, by cross-validation"
         )
     },
     arrays={"codes": "drawn_codes"},
@@ -141,12 +143,15 @@ def linear_transfer(
     vary, which counts as 1 there, is left out here.
 
     Raises:
-        Unmeasurable: no factor varies, one has fewer images in a half than folds, or codes are not finite.
+        Unmeasurable: no factor varies, one has fewer images in a half than folds, or codes are not finite or beyond
+            what liblinear takes.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     require_finite(codes=codes)
+    if np.abs(codes).max() >= LIBLINEAR_LIMIT:
+        raise Unmeasurable(f"codes reach {np.abs(codes).max():g}; liblinear takes values below {LIBLINEAR_LIMIT:g}")
     order = order_by_norm(codes)
     codes, factors = codes[order].astype(np.float64), factors[order]
     folds = StratifiedKFold(TRANSFER_FOLDS, shuffle=True, random_state=int(rng.integers(2**32)))
