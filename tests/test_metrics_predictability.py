@@ -85,7 +85,9 @@ class TestSAP:
 
 class TestExplicitness:
     def test_codes_that_hold_each_value_apart_score_1(self) -> None:
-        indicators = np.concatenate([np.eye(size)[factor] for size, factor in zip((4, 2, 6), FACTORS.T)], axis=1)
+        indicators = np.concatenate(
+            [np.eye(size)[factor] for size, factor in zip((4, 2, 6), FACTORS.T, strict=True)], axis=1
+        )
         assert score(explicitness, indicators.astype(np.float32)) == 1
 
     def test_codes_equal_to_factors_of_two_values_score_1(self) -> None:
