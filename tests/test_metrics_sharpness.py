@@ -15,9 +15,7 @@ def naive_sharpness(image: np.ndarray) -> float:
     filtered = []
     for row in range(1, grey.shape[0] - 1):
         for column in range(1, grey.shape[1] - 1):
-            neighbors = (
-                grey[row - 1, column] + grey[row + 1, column] + grey[row, column - 1] + grey[row, column + 1]
-            )
+            neighbors = grey[row - 1, column] + grey[row + 1, column] + grey[row, column - 1] + grey[row, column + 1]
             filtered.append(neighbors - 4 * grey[row, column])
     return float(np.mean(np.square(filtered)) - np.mean(filtered) ** 2)
 
