@@ -57,7 +57,8 @@ def random_inception(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Inception
         mock.patch.object(module.FeatureExtractorInceptionV3, "load_state_dict"),
     ):
         torch.manual_seed(0)
-        network = _he_initialized(module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]))
+        network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+        _he_initialize(network)
         # Images of such a network differ little from each other; larger logits make it sure of its labels.
         torch.nn.init.normal_(network.fc.weight, std=1)
     return InceptionV3(weights_sha256=_save(network, folder / "random.pth", InceptionV3.VARIABLE, monkeypatch))
@@ -70,17 +71,17 @@ def random_torchvision_inception(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = _he_initialized(inception_v3(weights=None, init_weights=False))
+        network = inception_v3(weights=None, init_weights=False)
+        _he_initialize(network)
     variable = TorchvisionInceptionV3.VARIABLE
     return TorchvisionInceptionV3(weights_sha256=_save(network, folder / "torchvision.pth", variable, monkeypatch))
 
 
-def _he_initialized(network: torch.nn.Module) -> torch.nn.Module:
+def _he_initialize(network: torch.nn.Module) -> None:
     """With the default initialization the features of all images are the same."""
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    return network
 
 
 def _save(network: torch.nn.Module, path: Path, variable: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -193,11 +192,13 @@ class TestRememberedFeatures:
         remembered_features(MeanColor(), images.reshape(10, 3, 14, 56), CPU, tmp_path)
         assert extractions.call_count == 2
 
-    @pytest.mark.parametrize("other", [{"weights_sha256": "others"}, {"name": "other"}, {"quantized": False}])
+    @pytest.mark.parametrize(
+        "other", [MeanColor(weights_sha256="others"), MeanColor(name="other"), MeanColor(quantized=False)]
+    )
     def test_another_extractor_is_another_content(
-        self, extractions: mock.Mock, tmp_path: Path, other: dict[str, str | bool]
+        self, extractions: mock.Mock, tmp_path: Path, other: MeanColor
     ) -> None:
-        for extractor in (MeanColor(), replace(MeanColor(), **other)):
+        for extractor in (MeanColor(), other):
             remembered_features(extractor, smooth_images(10), CPU, tmp_path)
         assert extractions.call_count == 2
 
