@@ -5,16 +5,14 @@ python -m pytest benchmarks/bench_metrics.py --benchmark-enable
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.metrics import clustering, disentanglement, frechet, reconstruction
+from bench.metrics import disentanglement, frechet
 from bench.metrics.base import Unmeasurable
 
 CPU = torch.device("cpu")
@@ -46,13 +44,6 @@ def factors() -> np.ndarray:
 def codes(factors: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(1)
     return (factors @ rng.standard_normal((5, 10)) + rng.standard_normal((15_000, 10))).astype(np.float32)
-
-
-@pytest.mark.parametrize("metric", [reconstruction.mse, reconstruction.psnr])
-def test_reconstruction(
-    benchmark: BenchmarkFixture, metric: Callable[..., Any], images: np.ndarray, decoded: np.ndarray
-) -> None:
-    benchmark(metric, images, decoded)
 
 
 def test_frechet_efficientnet_first_trial(
@@ -100,11 +91,3 @@ def test_dci_of_1000_and_500_points(benchmark: BenchmarkFixture, codes: np.ndarr
         {"num_train": 1_000, "num_test": 500},
         rounds=1,
     )
-
-
-def test_kmeans(benchmark: BenchmarkFixture, codes: np.ndarray, factors: np.ndarray) -> None:
-    benchmark(clustering.kmeans, codes[:1000], factors[:1000, 1], np.random.default_rng(0))
-
-
-def test_components(benchmark: BenchmarkFixture, factors: np.ndarray) -> None:
-    benchmark(clustering.component_agreement, factors[:1000, 2], factors[:1000, 1])
