@@ -59,11 +59,12 @@ def udr(
     """
     if len(posterior_means) < 2:
         raise Unmeasurable("UDR compares models of several seeds; there is one")
-    if len(posterior_means[0]) < num_samples:
-        raise Unmeasurable(f"the split has {len(posterior_means[0]):,} points, {num_samples:,} were asked for")
+    available = min(len(means) for means in posterior_means)
+    if available < num_samples:
+        raise Unmeasurable(f"the split has {available:,} points, {num_samples:,} were asked for")
     require_finite(
-        posterior_means=np.concatenate(posterior_means, axis=1),
-        posterior_log_variances=np.concatenate(posterior_log_variances, axis=1),
+        posterior_means=np.concatenate(posterior_means, axis=None),
+        posterior_log_variances=np.concatenate(posterior_log_variances, axis=None),
     )
     latents = [
         _standardized(means[:num_samples, informative(means[:num_samples], log_variances[:num_samples])])
