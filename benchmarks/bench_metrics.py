@@ -82,12 +82,3 @@ def test_mig(benchmark: BenchmarkFixture, codes: np.ndarray, factors: np.ndarray
         rounds=3,
         warmup_rounds=1,
     )
-
-
-def test_dci_of_1000_and_500_points(benchmark: BenchmarkFixture, codes: np.ndarray, factors: np.ndarray) -> None:
-    benchmark.pedantic(
-        disentanglement.dci,
-        (codes, factors, np.random.default_rng(0)),
-        {"num_train": 1_000, "num_test": 500},
-        rounds=1,
-    )
