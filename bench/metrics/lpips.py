@@ -34,7 +34,7 @@ LPIPS_VARIABLE = "BENCH_LPIPS_WEIGHTS"
 SMALLEST = 16
 """Pixels a side: VGG16 halves its input four times."""
 
-_BATCH = 32  # images at a time: bounds the memory of the features
+_BATCH = 8  # images at a time: bounds the memory of the features
 
 
 @metric(
@@ -60,7 +60,7 @@ def lpips(
         images: uint8 [N, C, H, W], C one or three.
         reconstructions: float [N, C, H, W] in [0, 1].
         resize: pixels a side to which both are brought, as torch-fidelity does; None leaves their size.
-        num_samples: images are few by default, since a 1,000 of them take about two minutes a core.
+        num_samples: few by default, since 1,000 of them take a minute of one core.
 
     Raises:
         Unmeasurable: the weights cannot be had, reconstructions are not finite, or images are too small for VGG16.
