@@ -2,7 +2,8 @@
 
 python -m pytest benchmarks/bench_generation.py --benchmark-enable --benchmark-group-by=group
 
-Images are 3x32x32. BENCH_THREADS (1, if unset) sets the threads.
+Images are 3x32x32. BENCH_THREADS (1, if unset) sets the threads; on a busy machine, --benchmark-timer=time.process_time
+counts the CPU seconds of all threads instead.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def test_frechet_efficientnet(
     distance: Callable[[np.ndarray, np.ndarray], float],
 ) -> None:
     benchmark.group = f"Fréchet distance, EfficientNet-Lite0, {count:,} images"
-    assert once(benchmark, distance, images[:count], samples[:count]) > 1
+    assert once(benchmark, distance, images[:count], samples[:count]) > 0.1
 
 
 def test_remembered_features(benchmark: BenchmarkFixture, images: np.ndarray, tmp_path: Path) -> None:
