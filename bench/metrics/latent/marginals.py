@@ -104,8 +104,10 @@ def _radius_gap(standardized: np.ndarray) -> float | Unmeasurable:
     correlations = standardized.T @ standardized / (count - 1)
     eigenvalues, axes = np.linalg.eigh(correlations)
     rank = int((eigenvalues > RANK_TOLERANCE).sum())
-    if rank < latents or count <= latents + 1:
-        return Unmeasurable(f"the {count:,} codes span {rank} of {latents} dimensions with as many to spare")
+    if rank < latents:
+        return Unmeasurable(f"the {count:,} codes span {rank} of {latents} dimensions")
+    if count < latents + 2:
+        return Unmeasurable(f"{count:,} codes are too few for the Mahalanobis distances of {latents} dimensions")
     squared = np.square(standardized @ axes / np.sqrt(eigenvalues)).sum(axis=1)
     shares = np.minimum(squared * count / (count - 1) ** 2, 1)
     shape = (latents / 2, (count - latents - 1) / 2)
