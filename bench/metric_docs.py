@@ -12,23 +12,25 @@ PREFACE = """\
 Made by `python -m bench list metrics > docs/metrics.md` from what each metric says of itself.
 
 A metric is named in sweeps.toml: `metrics = ["mse"]`, or with options, `metrics.mse = { num_samples = 1000 }`; a list
-of values gives a row for each. ↓ means lower is better, ↑ higher. `num_samples` counts items of the evaluated split,
-`num_train` items of the training split. Values of different options, versions or protocols are never pooled.
+of values gives a row for each. ↓ means lower is better, ↑ higher. Options named `num_…` count items: of the evaluated
+split, and `num_train` of the training split where a metric looks at it. Values of different options, versions or
+protocols are never pooled.
 """
 
 
 def metrics_page() -> str:
-    """Markdown: a section a table, and in it an entry a function, with all the metrics it serves."""
+    """Markdown: a section a table, and in it an entry a definition, with all the metrics made by it."""
     parts = [PREFACE]
     for table in TABLES:
         parts.append(f"## {table.capitalize() if table != 'latent' else 'Latent fit'}\n")
-        mine = sorted(
-            (metric for metric in all_metrics().values() if metric.table == table),
-            key=lambda metric: (metric.compute.__module__, metric.compute.__qualname__),
-        )
-        for _, together in groupby(mine, key=lambda metric: metric.compute):
-            parts.append(_entry(list(together)))
+        mine = sorted((metric for metric in all_metrics().values() if metric.table == table), key=_definition)
+        parts += [_entry(list(together)) for _, together in groupby(mine, key=_definition)]
     return "\n".join(parts)
+
+
+def _definition(metric: Metric) -> tuple[str, str]:
+    """Where its function stands: metrics made by one definition share an entry."""
+    return metric.compute.__module__, metric.compute.__qualname__
 
 
 def _entry(metrics: list[Metric]) -> str:
@@ -41,7 +43,7 @@ def _entry(metrics: list[Metric]) -> str:
     facts = {
         "Needs": " and ".join(first.requirements),
         "Options": ", ".join(f"`{option.name} = {_toml(option.default)}`" for option in first.options.values()),
-        "Source": first.source,
+        "Source": "; ".join(dict.fromkeys(metric.source for metric in metrics)),
         "Version": ", ".join(sorted({str(metric.version) for metric in metrics})),
     }
     if first.across_seeds:

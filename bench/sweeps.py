@@ -304,16 +304,18 @@ class _Reader:
                     if option.startswith("num_") and value < 1:
                         self.wrong(f"{key}.{option}", f"must be at least 1, not {value}")
                 if "outliers" in filled:
-                    self._outliers(f"{key}.outliers", filled["outliers"])
+                    self._outliers(f"{key}.outliers", filled["outliers"], datasets)
                 settings.append(Setting(name, filled, metric.version))
         if not table:
             self.wrong("metrics", "names no metric")
         return sorted(settings, key=lambda setting: (setting.name, canonical_json(dict(setting.options))))
 
-    def _outliers(self, key: str, name: str) -> None:
+    def _outliers(self, key: str, name: str, datasets: Iterable[Dataset]) -> None:
         try:
             if kind_of(find_dataset(name)) != "autoencoding":
                 self.wrong(key, f"{name} has no images")
+            if name in {dataset.name for dataset in datasets}:
+                self.wrong(key, f"{name} is the dataset evaluated, which has no outliers to itself; name another")
         except UnknownNameError as error:
             self.wrong(key, str(error))
 

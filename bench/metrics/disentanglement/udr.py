@@ -127,7 +127,14 @@ def _lasso_similarities(latents: list[np.ndarray]) -> Similarities:
         weights = np.zeros((targets.shape[1], predictors.shape[1]))
         if weights.size:
             # The Gram matrix once for all targets, whose regressions are apart from one another.
-            lasso = Lasso(LASSO_PENALTY, fit_intercept=False, precompute=True, tol=_LASSO_TOLERANCE, max_iter=10_000)
+            lasso = Lasso(
+                LASSO_PENALTY,
+                fit_intercept=False,
+                precompute=True,
+                tol=_LASSO_TOLERANCE,
+                random_state=0,
+                max_iter=10_000,
+            )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 weights = np.abs(lasso.fit(predictors, targets).coef_).reshape(weights.shape)
