@@ -114,7 +114,7 @@ class ImageEvidence(Evidence):
         method, split: under evaluation.
         train: the training split, for arrays named train_….
         find_images: the images of another dataset by name, for arrays named outlier_….
-        cache: folder in which features of a dataset's images are kept.
+        cache: the data folder, where features of a dataset's images are kept.
     """
 
     size = 250

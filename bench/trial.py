@@ -125,7 +125,7 @@ class _Run:
                 {**self.axes, "split": split},
                 train=splits["train"],
                 find_images=self._test_images,
-                cache=self.data_root / "features",
+                cache=self.data_root,
             )
             for split in self.trial.splits
         ]
