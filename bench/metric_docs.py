@@ -12,9 +12,9 @@ PREFACE = """\
 Made by `python -m bench list metrics > docs/metrics.md` from what each metric says of itself.
 
 A metric is named in sweeps.toml: `metrics = ["mse"]`, or with options, `metrics.mse = { num_samples = 1000 }`; a list
-of values gives a row for each. ↓ means lower is better, ↑ higher. Options named `num_…` count items: of the evaluated
-split, and `num_train` of the training split where a metric looks at it. Values of different options, versions or
-protocols are never pooled.
+of values gives a row for each. ↓ means lower is better, ↑ higher, · neither. Options named `num_…` count items: of the
+evaluated split, and `num_train` of the training split where a metric looks at it. Values of different options,
+versions or protocols are never pooled.
 """
 
 
@@ -38,7 +38,7 @@ def _entry(metrics: list[Metric]) -> str:
     lines = [f"### {', '.join(f'`{metric.name}`' for metric in metrics)}\n"]
     for metric in metrics:
         for name, output in metric.outputs.items():
-            arrow = {"min": "↓", "max": "↑"}[output.direction]
+            arrow = {"min": "↓", "max": "↑", None: "·"}[output.direction]
             lines.append(f"- `{name}` {arrow} {output.meaning} ({output.unit})")
     facts = {
         "Needs": " and ".join(first.requirements),

@@ -60,9 +60,10 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
             reference methods, which are yardsticks: neither ranked nor marked).
 
     Returns:
-        BOARD, setting, direction, mean, half_width (NaN for one seed), n_ok, n_planned, complete, ranked, rank
-        (1 is best; missing where not complete or not ranked), best (the best or indistinguishable from it), tied
-        (best, and not the only one). A setting without any value in a column has no line in it.
+        BOARD, setting, direction, mean, half_width (NaN for one seed), n_ok, n_planned, complete, ranked, rank (1 is
+        best; missing where not complete, not ranked, or neither way is better), best (the best or indistinguishable
+        from it; none where all are), tied (best, and not the only one). A setting without any value in a column has
+        no line in it.
     """
     measured = rows[rows["value"].notna()]
     counts = planned.groupby(["dataset", "dataset_options", "setting"])["seed"].nunique()
@@ -78,8 +79,9 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
         cells["direction"] = direction
         cells["ranked"] = cells["setting"].map(ranked_settings).astype(bool)
         eligible = cells[cells["complete"] & cells["ranked"]]
-        cells["rank"] = eligible["mean"].rank(method="min", ascending=direction == "min").reindex(cells.index)
-        best = _best({setting: samples[setting] for setting in eligible["setting"]}, direction)
+        compared = eligible if pd.notna(direction) else eligible.iloc[:0]
+        cells["rank"] = compared["mean"].rank(method="min", ascending=direction == "min").reindex(cells.index)
+        best = _best({setting: samples[setting] for setting in compared["setting"]}, direction)
         cells["best"] = cells["setting"].isin(best)
         cells["tied"] = cells["best"] & (len(best) > 1)
         lines.append(cells)
@@ -142,11 +144,13 @@ def _cell(board: Mapping[str, Any], setting: str, values: pd.Series, counts: pd.
 
 
 def _best(samples: Mapping[str, pd.Series], direction: str) -> set[str]:
+    """The best and what cannot be told from it; none where that is all of several."""
     if not samples:
         return set()
     pick = min if direction == "min" else max
     leader = pick(samples, key=lambda setting: samples[setting].mean())
-    return {setting for setting, values in samples.items() if not distinguishable(values, samples[leader])}
+    best = {setting for setting, values in samples.items() if not distinguishable(values, samples[leader])}
+    return best if len(best) < len(samples) or len(samples) == 1 else set()
 
 
 def _rounding(text: str, value: float, *, approximate: bool) -> float:

@@ -102,9 +102,9 @@ Derive = Callable[[np.ndarray], Any]
 
 @dataclass(frozen=True)
 class Output:
-    """One number a metric yields: which way is better, its unit or range, its meaning in one line."""
+    """One number a metric yields: which way is better (None: neither), its unit or range, its meaning in one line."""
 
-    direction: Literal["min", "max"]
+    direction: Literal["min", "max"] | None
     unit: str
     meaning: str
 

@@ -35,12 +35,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its place (slug, for file names), its title and a caption."""
+    """A chart with its place (slug, for file names), its title and a caption; `folded` away until it is asked for."""
 
     slug: str
     title: str
     caption: str
     spec: dict[str, Any]
+    folded: bool = False
 
     @property
     def height(self) -> int:

@@ -30,6 +30,8 @@ TRADE_OFFS = (
     ("disentanglement", "generation"),
 )
 """Pairs of tables whose first metrics are worth seeing against each other."""
+OPEN_CHARTS = 2
+"""Of a board's metrics, how many have a chart that is seen at once."""
 CURVE_POINTS = 120
 CURVE_PANELS = 24
 
@@ -80,7 +82,7 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
         chart = seeds_by_setting(points, means, metric_axis("", about, list(points["value"])), colors)
         caption = "Dots are seeds, ticks means, bars 95% intervals (wide ones cut); grey diamonds are published values."
         made.append(Chart.of(f"{board.slug}-{position}", title, caption, chart))
-    return made
+    return made[:OPEN_CHARTS] + [replace(chart, folded=True) for chart in made[OPEN_CHARTS:]]
 
 
 def _against_option(section: Section, board: Board, options: list[float], colors: Mapping[str, str]) -> list[Chart]:

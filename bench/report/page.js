@@ -63,11 +63,17 @@
 
   async function drawAll() {
     if (typeof vegaEmbed === "undefined") return;
-    for (const plot of all(".plot[data-spec]")) await draw(plot, parsed(plot.dataset.spec));
+    for (const plot of all(".plot[data-spec]")) if (!plot.closest("details:not([open])")) await draw(plot, parsed(plot.dataset.spec));
     for (const trial of all(".trial[open][data-curves]")) await draw(trial.querySelector(".curves"), trialSpec(trial));
     document.documentElement.dataset.charts = "drawn";
   }
 
+  for (const more of all("details.more")) {
+    more.addEventListener("toggle", async () => {
+      if (!more.open || typeof vegaEmbed === "undefined") return;
+      for (const plot of all(".plot[data-spec]", more)) if (!views.has(plot)) await draw(plot, parsed(plot.dataset.spec));
+    });
+  }
   for (const trial of all(".trial[data-curves]")) {
     trial.addEventListener("toggle", () => {
       const plot = trial.querySelector(".curves");

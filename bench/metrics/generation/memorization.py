@@ -55,7 +55,7 @@ def nearest_distances(queries: np.ndarray, references: np.ndarray) -> np.ndarray
     ),
     outputs={
         "data-copying-z": Output(
-            "max",
+            None,
             "standard deviations",
             "how much farther from the training images samples lie than new images do; far below 0: copies",
         ),

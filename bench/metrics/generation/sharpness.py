@@ -6,6 +6,8 @@ own, which `sharpness-data` measures, and not sharper.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
@@ -54,15 +56,16 @@ def _sharpness_of(name: str, array: str, what: str) -> None:
         values = sharpness_per_image(pictures)
         return {name: float(values.mean()), f"{name}-minimum": float(values.min())}
 
+    direction: Literal["max"] | None = None if array == "images" else "max"  # the dataset's own are a yardstick
     metric(
         name=name,
         table="reconstruction" if array == "reconstructions" else "generation",
         source="Tolstikhin et al. 2018, arXiv 1711.01558; filter and grey levels as their code",
         outputs={
             name: Output(
-                "max", "squared intensity", f"variance of {what} after a Laplace filter; best near sharpness-data"
+                direction, "squared intensity", f"variance of {what} after a Laplace filter; best near sharpness-data"
             ),
-            f"{name}-minimum": Output("max", "squared intensity", f"the same of the blurriest of {what}"),
+            f"{name}-minimum": Output(direction, "squared intensity", f"the same of the blurriest of {what}"),
         },
         arrays={"pictures": array},
         protocol={

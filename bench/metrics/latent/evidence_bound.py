@@ -17,7 +17,7 @@ from bench.metrics.checks import require_finite
         "elbo": Output(
             "max", "nats per image", "lower bound of the log-likelihood of test images: minus the two others"
         ),
-        "rate": Output("min", "nats per image", "KL divergence of posteriors from the prior: what the code costs"),
+        "rate": Output(None, "nats per image", "KL divergence of posteriors from the prior: what the code costs"),
         "distortion": Output("min", "nats per image", "negative log-likelihood of test images given their codes"),
     },
     protocol={
