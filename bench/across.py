@@ -1,18 +1,22 @@
-"""Metrics of several models at once, measured when the trials that differ in their seeds alone are done.
+"""Metrics of several models at once, measured when trials that differ in their seeds alone are done.
 
 A trial leaves the arrays that such a metric needs among its artifacts. The values, one a model, go to a file of rows
-of their own, which is written anew whenever the setting is made up of other trials than before.
+of their own, which is written anew whenever the setting is made up of other trials than before, and counts only as
+long as these are the setting's rows.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from bench.environment import reproducible
 from bench.identity import Setting, Trial, canonical_json
 from bench.measurement import array_key, metric_rows, no_value
 from bench.metrics.base import Unmeasurable, all_metrics
@@ -20,65 +24,93 @@ from bench.options import typed
 from bench.store import Store
 from bench.trial import ACROSS_SEEDS
 
+Arrays = Mapping[str, np.ndarray]
+"""What a trial has left, by `array_key`."""
 
-def measure_across_seeds(trials: Iterable[Trial], store: Store) -> None:
-    """Measures what the trials' metrics ask of all seeds together, where it has not been measured on the same trials.
+
+def measure_across_seeds(trials: Sequence[Trial], store: Store) -> None:
+    """Measures what the settings of these trials ask of all seeds together, on every seed that has an ok row.
+
+    Seeds that were run before count, whether or not they are among these trials.
 
     Raises StoreError where rows cannot be written.
     """
-    for setting, planned in _by_setting(trials).items():
-        first = planned[0]
-        asked = [metric for metric in first.metrics if all_metrics()[metric.name].across_seeds]
-        done = [trial for trial in planned if store.status(trial.sweep, trial.id) == "ok"]
-        members = {trial.id: store.stamp(trial.sweep, trial.id) for trial in done}
-        if not asked or not done or store.members(first.sweep, setting) == members:
-            continue
-        arrays = [_load(trial, store) for trial in done]
-        shared = [store.first_row(trial.sweep, trial.id) for trial in done]
-        rows = [
-            {**shared[model], **row}
-            for metric in asked
-            for split in first.splits
-            for model, row in _measure(metric, split, arrays)
-        ]
-        store.write_rows_across(first.sweep, setting, rows, members)
+    wanted = {_setting(trial) for trial in trials if _asked(trial)}
+    if not wanted:
+        return
+    known = {(trial.sweep, trial.id): trial for trial in [*_recorded(store), *trials]}
+    settings: dict[str, list[Trial]] = defaultdict(list)
+    for trial in sorted(known.values(), key=lambda trial: trial.seed):
+        settings[_setting(trial)].append(trial)
+    for setting in sorted(wanted):
+        of_setting = settings[setting]
+        done = [trial for trial in of_setting if store.status(trial.sweep, trial.id) == "ok"]
+        members = {trial.id: store.fingerprint(trial.sweep, trial.id) for trial in done}
+        sweep = of_setting[0].sweep
+        if not done:
+            store.drop_rows_across(sweep, setting)
+        elif store.members(sweep, setting) != members:
+            with reproducible(done[0].resources.cpus):
+                rows = list(_rows(done, store))
+            store.write_rows_across(sweep, setting, rows, members)
 
 
-def _by_setting(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
-    """Trials that differ in their seeds alone, in order of seeds, by a hash of everything else."""
-    settings = defaultdict(list)
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        rest = canonical_json({**trial.spec, "seed": None, "sweep": trial.sweep, "scale": trial.scale})
-        settings[hashlib.sha256(rest.encode()).hexdigest()].append(trial)
-    return dict(settings)
+def _asked(trial: Trial) -> list[Setting]:
+    return [metric for metric in trial.metrics if all_metrics()[metric.name].across_seeds]
 
 
-def _load(trial: Trial, store: Store) -> Mapping[str, np.ndarray]:
-    """The arrays a trial has left, by `array_key`."""
+def _setting(trial: Trial) -> str:
+    """A hash of all that decides a trial's numbers but its seed; those of two sweeps are apart."""
+    rest = canonical_json({**trial.spec, "seed": None, "sweep": trial.sweep})
+    return hashlib.sha256(rest.encode()).hexdigest()
+
+
+def _recorded(store: Store) -> Iterator[Trial]:
+    """The trials the store knows of, from plans and rows, at versions of metrics that there still are."""
+    for record in store.read().trials.values():
+        with suppress(KeyError, TypeError):  # a record of another version of the harness
+            trial = Trial.from_record(record)
+            if all(metric.name in all_metrics() for metric in trial.metrics):
+                yield trial
+
+
+def _rows(trials: Sequence[Trial], store: Store) -> Iterator[dict[str, Any]]:
+    own = [store.trial_rows(trial.sweep, trial.id) for trial in trials]
+    arrays = [_load(trial, store) for trial in trials]
+    for metric in _asked(trials[0]):
+        outputs = all_metrics()[metric.name].outputs
+        for split in trials[0].splits:
+            told = [any(row["metric"] in outputs and row["split"] == split for row in rows) for rows in own]
+            for model, row in _measure(metric, split, arrays):
+                if not told[model]:  # a trial that could not make the arrays has said why
+                    yield {**own[model][0], **row}
+
+
+def _load(trial: Trial, store: Store) -> Arrays:
+    """Empty where the file is missing or damaged."""
     path = store.artifacts(trial.id).get(ACROSS_SEEDS)
-    if path is None:
+    try:
+        with np.load(path or "", allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile):
         return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
 
 
-def _measure(
-    setting: Setting, split: str, arrays: Sequence[Mapping[str, np.ndarray]]
-) -> Iterable[tuple[int, dict[str, Any]]]:
-    """(position of the model, metric columns of a row); a model that left no arrays has said why in its own rows."""
+def _measure(setting: Setting, split: str, arrays: Sequence[Arrays]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(position of the model, metric columns of a row), for every model."""
     metric = all_metrics()[setting.name]
     options = typed(setting.options, metric.options)
-    keys = {parameter: array_key(name, options, split) for parameter, name in metric.parameters.items()}
+    keys = {parameter: array_key(setting, split, parameter) for parameter in metric.parameters}
     models = [model for model, stored in enumerate(arrays) if all(key in stored for key in keys.values())]
-    if not models:
-        return
     given = {parameter: [arrays[model][key] for model in models] for parameter, key in keys.items()}
     try:
-        values: Mapping[str, Sequence[float | Unmeasurable]] = metric.compute(**given, **options)
+        found = metric.compute(**given, **options) if models else {}
+        values = [{name: of_all[position] for name, of_all in found.items()} for position in range(len(models))]
     except Exception as error:
-        values = {name: [no_value(error)] * len(models) for name in metric.outputs}
-    count = len(next(iter(given.values()))[0])
-    for position, model in enumerate(models):
-        own = {name: of_all[position] for name, of_all in values.items()}
+        values = [dict.fromkeys(metric.outputs, no_value(error))] * len(models)
+    count = len(next(iter(given.values()))[0]) if models else None
+    lost = dict.fromkeys(metric.outputs, Unmeasurable(f"{ACROSS_SEEDS} is not among the trial's artifacts, or damaged"))
+    for model in range(len(arrays)):
+        own = values[models.index(model)] if model in models else lost
         for row in metric_rows(metric, options, own, split, count, models=len(models)):
             yield model, row

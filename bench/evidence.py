@@ -33,6 +33,18 @@ class _Series:
     chunks: list[np.ndarray] = field(default_factory=list)
     joined: np.ndarray | None = None
 
+    def join(self) -> None:
+        """Makes `joined` of all chunks, which become views of it one by one: nothing is held twice."""
+        first = self.chunks[0]
+        joined = np.empty((sum(map(len, self.chunks)), *first.shape[1:]), first.dtype)
+        end = 0
+        for position, chunk in enumerate(self.chunks):
+            start, end = end, end + len(chunk)
+            joined[start:end] = chunk
+            self.chunks[position] = joined[start:end]
+        joined.setflags(write=False)  # it is handed to one metric after another
+        self.joined = joined
+
 
 class Evidence:
     """Arrays by name. `axes` derive the random streams of one split's evaluation.
@@ -59,7 +71,8 @@ class Evidence:
         head, _, last = name.rpartition("/")
         if last not in DERIVED:
             return self._array(name, self.length(name, count), options)
-        key = (name, self.length(head, count), *sorted(options.items()))
+        kinds = {key: value for key, value in options.items() if not key.startswith("num_")}
+        key = (name, self.length(head, count), *sorted(kinds.items()))
         if key not in self._derived:
             self._derived[key] = DERIVED[last](self.get(head, count, options))
         return self._derived[key]
@@ -73,11 +86,10 @@ class Evidence:
         return getattr(self, name)
 
     def _array(self, name: str, count: int, options: Mapping[str, Any]) -> np.ndarray:
-        series = self._series(name, -(-count // self.size), options)
+        series = self._series(name, max(1, -(-count // self.size)), options)
         if series.joined is None or len(series.joined) < count:
-            series.joined = np.concatenate(series.chunks)
-            size = self.size  # views from now on, so that nothing is held twice
-            series.chunks = [series.joined[i * size : (i + 1) * size] for i in range(len(series.chunks))]
+            series.join()
+        assert series.joined is not None
         return series.joined[:count]
 
     def _chunk(self, name: str, chunk: int) -> np.ndarray:
@@ -133,6 +145,7 @@ class ImageEvidence(Evidence):
         super().__init__(device, axes)
         self.method = method
         self.split = split
+        self.shape = method.image_shape
         self.train = train
         self.find_images = find_images
         self.cache = cache
@@ -151,7 +164,7 @@ class ImageEvidence(Evidence):
         return count if name.partition("/")[0] in ("prior_codes", "samples") else min(count, available)
 
     def images(self, chunk: int) -> np.ndarray:
-        return np.asarray(self.split.images[self._range(chunk)])
+        return like(np.asarray(self.split.images[self._range(chunk)]), self.shape)
 
     def labels(self, chunk: int) -> np.ndarray:
         if self.split.labels is None:
@@ -202,7 +215,10 @@ class ImageEvidence(Evidence):
         return self._decode(self._chunk("codes", chunk), "reconstructions", chunk)
 
     def interpolations(self, chunk: int) -> np.ndarray:
-        """Midway on the great circle between an image's code and a random other's, as in arXiv 1903.12436."""
+        """Midway on the great circle between an image's code and a random other's, nearly as in arXiv 1903.12436.
+
+        Codes of that paper have nearly one length; see `midpoints` for others.
+        """
         codes = self._chunk("codes", chunk)
         rng = numpy_generator("interpolation", chunk=chunk, **self.axes)
         partners = self.split.images[rng.integers(len(self.split.images), size=len(codes))]
@@ -245,7 +261,7 @@ class ImageEvidence(Evidence):
         """The evidence of other images: the training split's, or those of the dataset that `outliers` names."""
         name = "train" if prefix == "train_" else options["outliers"]
         if name not in self._others:
-            split = self.train if prefix == "train_" else self._as_ours(self.find_images(name))
+            split = self.train if prefix == "train_" else self.find_images(name)
             self._others[name] = ImageEvidence(
                 self.method,
                 split,
@@ -256,16 +272,6 @@ class ImageEvidence(Evidence):
                 cache=self.cache,
             )
         return self._others[name]
-
-    def _as_ours(self, split: ImageSplit) -> ImageSplit:
-        """Images of another dataset with the size and the channels of ours: bilinear, antialiased, grey by luma."""
-        images = torch.from_numpy(np.array(split.images)).float()
-        channels, *size = self.split.images.shape[1:]
-        images = F.interpolate(images, size=tuple(size), mode="bilinear", antialias=True)
-        if channels == 1 and images.shape[1] == 3:
-            images = (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
-        images = images.expand(-1, channels, -1, -1)
-        return ImageSplit(images.round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 class PairEvidence(Evidence):
@@ -315,12 +321,33 @@ class PairEvidence(Evidence):
         return torch.from_numpy(self._chunk(side, chunk)).float()
 
 
-def midpoints(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Spherical interpolation (Shoemake 1985) at ½ between rows of two arrays [N, d]; straight where they are parallel.
+def like(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images uint8 [N, c, h, w] at another shape [N, C, H, W]: bilinear, antialiased, grey by luma or repeated."""
+    channels, *size = shape
+    if images.shape[1:] == tuple(shape):
+        return images
+    resized = F.interpolate(torch.from_numpy(np.array(images)).float(), size=size, mode="bilinear", antialias=True)
+    if channels == 1 and images.shape[1] == 3:
+        resized = (resized * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
+    return resized.expand(-1, channels, -1, -1).round().clamp(0, 255).to(torch.uint8).numpy()
 
-    At ½ the weights sin(θ/2) / sin θ of both ends are 1 / (2 cos(θ/2)), θ the angle between them.
+
+def midpoints(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Midway between rows of two arrays [N, d]: in the middle of their directions' arc on the sphere, of mean length.
+
+    Straight midway where directions are opposite, or a code is 0; never longer than the longer of the two. For codes of
+    equal length this is spherical interpolation (Shoemake 1985) at ½. That of raw vectors, (a + b) / (2 cos(θ/2)) with
+    θ the angle between them, grows without bound for unequal lengths as directions become opposite, which in few
+    dimensions they often are.
     """
-    lengths = np.linalg.norm(codes, axis=1) * np.linalg.norm(others, axis=1)
-    cosines = np.divide((codes * others).sum(axis=1), lengths, out=np.ones_like(lengths), where=lengths > 0)
-    half_cosines = np.sqrt(((1 + cosines) / 2).clip(1e-4, 1))  # of opposite codes every great circle is a shortest one
-    return (codes + others) / (2 * half_cosines[:, None])
+    lengths, other_lengths = (np.linalg.norm(ends, axis=1, keepdims=True) for ends in (codes, others))
+    apart = (lengths > 0) & (other_lengths > 0)
+    units, other_units = (
+        np.divide(ends, length, out=np.zeros_like(ends), where=apart)
+        for ends, length in ((codes, lengths), (others, other_lengths))
+    )
+    sums = units + other_units
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    mean_lengths = (lengths + other_lengths) / 2
+    # A sum of opposite directions is rounding: its own direction means nothing.
+    return np.divide(sums * mean_lengths, norms, out=(codes + others) / 2, where=norms > 1e-4)

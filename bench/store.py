@@ -13,6 +13,7 @@ Needs no torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -143,13 +144,17 @@ class Store:
         return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
 
     def write_rows_across(
-        self, sweep: str, setting: str, rows: Sequence[Mapping[str, Any]], members: Mapping[str, Any]
+        self, sweep: str, setting: str, rows: Sequence[Mapping[str, Any]], members: Mapping[str, str | None]
     ) -> Path:
-        """Writes the rows of metrics across the seeds of a setting, made from the trials `members` (id -> stamp)."""
+        """Writes the rows of metrics across the seeds of a setting, made from trials with these fingerprints by id."""
         metadata = {"members": json.dumps(members, sort_keys=True)}
         return self._write_parquet(
             self._rows_path(sweep, setting), _table(rows, ROW_SCHEMA).replace_schema_metadata(metadata)
         )
+
+    def drop_rows_across(self, sweep: str, setting: str) -> None:
+        """Removes what `write_rows_across` wrote: none of the trials it was made from is ok any more."""
+        self._rows_path(sweep, setting).unlink(missing_ok=True)
 
     def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
@@ -191,25 +196,31 @@ class Store:
             return None
         return column[0].as_py() if len(column) else None
 
-    def first_row(self, sweep: str, trial_id: str) -> dict[str, Any]:
-        """The first of a trial's rows, as it was written."""
-        return pq.read_table(self._rows_path(sweep, trial_id), partitioning=None).slice(0, 1).to_pylist()[0]
+    def trial_rows(self, sweep: str, trial_id: str) -> list[dict[str, Any]]:
+        """A trial's rows as they were written. Raises OSError or ArrowException where they cannot be read."""
+        return pq.read_table(self._rows_path(sweep, trial_id), partitioning=None).to_pylist()
 
-    def members(self, sweep: str, setting: str) -> dict[str, Any] | None:
+    def members(self, sweep: str, setting: str) -> dict[str, str] | None:
         """The `members` that were given with the rows of a setting; None where it has none that can be read."""
         try:
-            metadata = pq.read_schema(self._rows_path(sweep, setting)).metadata or {}
-            return json.loads(metadata[b"members"])
-        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return _members(pq.read_schema(self._rows_path(sweep, setting)).metadata)
+        except (pa.ArrowException, OSError, ValueError):
             return None
 
-    def stamp(self, sweep: str, trial_id: str) -> list[int] | None:
+    def fingerprint(self, sweep: str, trial_id: str) -> str | None:
+        """The SHA-256 of a trial's file of rows; None without rows."""
+        try:
+            return hashlib.sha256(self._rows_path(sweep, trial_id).read_bytes()).hexdigest()
+        except OSError:
+            return None
+
+    def stamp(self, sweep: str, trial_id: str) -> tuple[int, int] | None:
         """Changes whenever a trial's rows are written; None without rows. Compares no clocks."""
         try:
             found = self._rows_path(sweep, trial_id).stat()
         except OSError:
             return None
-        return [found.st_ino, found.st_mtime_ns]
+        return found.st_ino, found.st_mtime_ns
 
     def read(self) -> Results:
         """Everything readable; foreign and corrupt files are named in `problems` and left alone."""
@@ -232,6 +243,9 @@ class Store:
                     problems.append(f"{path}: not a file of ours, it lacks the column {missing[0]}")
                     continue
                 metadata = table.schema.metadata or {}
+                members = _members(metadata) or {}
+                if any(self.fingerprint(path.parent.name, trial) != known for trial, known in members.items()):
+                    continue  # rows across seeds of trials that have run again; a run will measure them anew
                 frames.append(table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA))
                 if b"trial" in metadata:
                     trials[path.stem] = json.loads(metadata[b"trial"])
@@ -268,6 +282,11 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def _members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
+    """What a file of rows across seeds was made from; None for a trial's own file."""
+    return json.loads(metadata[b"members"]) if metadata and b"members" in metadata else None
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

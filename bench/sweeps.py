@@ -301,8 +301,8 @@ class _Reader:
                     self.wrong(key, f"needs {lacking}, which the dataset {dataset.name} has not")
             for filled in expand(key, options, dict(metric.options), "metric option", self.wrong):
                 for option, value in filled.items():
-                    if option.startswith("num_") and value < 1:
-                        self.wrong(f"{key}.{option}", f"must be at least 1, not {value}")
+                    if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+                        self.wrong(f"{key}.{option}", f"must be above 0, not {value}")
                 if "outliers" in filled:
                     self._outliers(f"{key}.outliers", filled["outliers"], datasets)
                 settings.append(Setting(name, filled, metric.version))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from bench.environment import (
 from bench.evidence import Evidence, ImageEvidence, PairEvidence
 from bench.identity import Trial, canonical_json
 from bench.measurement import measure
-from bench.options import options_of, typed
+from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
 from bench.store import SCHEMA_VERSION, Store
 from bench.torchvision_compat import import_torchvision
@@ -117,8 +117,8 @@ class _Run:
             for stage in ("prepare", "train", "finish")
         }
         self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],))
-        evidence = [
-            ImageEvidence(
+        for split in self.trial.splits:
+            evidence = ImageEvidence(
                 method,
                 splits[split],
                 self.device,
@@ -127,12 +127,10 @@ class _Run:
                 find_images=self._test_images,
                 cache=self.data_root,
             )
-            for split in self.trial.splits
-        ]
-        self._evaluate(evidence)
+            self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
-            save_image_grids(evidence[-1], folder)
+            save_image_grids(evidence, folder)
             if self.kept:
                 np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 
@@ -151,19 +149,19 @@ class _Run:
             lambda: (source(budget.batch_size), target(budget.batch_size)),
             pairs["finish"],
         )
-        evidence = [
-            PairEvidence(method, dataset, self.device, {**self.axes, "split": split}) for split in self.trial.splits
-        ]
-        self._evaluate(evidence)
+        for split in self.trial.splits:
+            evidence = PairEvidence(method, dataset, self.device, {**self.axes, "split": split})
+            self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
-            save_points(evidence[-1], folder)
+            save_points(evidence, folder)
 
     def _test_images(self, name: str) -> ImageSplit:
         """The test split of a dataset with its default options."""
-        dataset = find_dataset(name)()
+        dataset_class = find_dataset(name)
+        dataset = dataset_class()
         assert isinstance(dataset, ImageDataset)
-        return load_splits(dataset, {}, self.data_root)["test"]
+        return load_splits(dataset, defaults(options_of(dataset_class)), self.data_root)["test"]
 
     def _build(self, shape: Any) -> Method:
         method_class = find_method(self.trial.method.name)
@@ -192,12 +190,11 @@ class _Run:
             self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - self.watch.started}
         method.eval()
 
-    def _evaluate(self, splits: Sequence[Evidence]) -> None:
+    def _evaluate(self, evidence: Evidence) -> None:
         start = time.perf_counter()
-        for evidence in splits:
-            for setting in self.trial.metrics:
-                self.metric_rows += measure(setting, evidence, self.trial.resources.cpus, self.kept)
-        self.cost["eval_seconds"] = time.perf_counter() - start
+        for setting in self.trial.metrics:
+            self.metric_rows += measure(setting, evidence, self.trial.resources.cpus, self.kept)
+        self.cost["eval_seconds"] = self.cost.get("eval_seconds", 0.0) + time.perf_counter() - start
 
     def write(self, outcome: Outcome) -> None:
         """Writes curves, then rows: a trial with rows has everything else."""
@@ -211,7 +208,7 @@ class _Run:
             "started_at": self.started_at,
             **provenance(self.device),
         }
-        metrics = self.metric_rows if outcome.status == "ok" else [{}]
+        metrics = (self.metric_rows if outcome.status == "ok" else []) or [{}]
         self.store.write_rows([{**shared, **metric} for metric in metrics], self.trial.to_record())
 
 

@@ -152,8 +152,11 @@ def _resolve(name: str, arrays: World, options: Mapping[str, Any]) -> Any:
     if head:
         return _features(_resolve(head, arrays, options))
     array = arrays[name]
-    count = options.get("num_train" if name.startswith("train_") else "num_samples")
-    return array[:count] if isinstance(array, np.ndarray) else array
+    if not isinstance(array, np.ndarray):
+        return array
+    shared = array[: options.get("num_train" if name.startswith("train_") else "num_samples")]
+    shared.setflags(write=False)  # as evidence hands it out
+    return shared
 
 
 def _features(images: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,3 +97,78 @@ def test_a_method_that_lacks_the_arrays_says_so_in_its_own_rows(
     monkeypatch.setattr("methods.autoencoders.ae.AE.encode", lambda self, images: self.encoder(images) * float("nan"))
     rows = run(sweeps_file(SWEEP), tmp_path)
     assert rows["reason"].tolist() == ["codes has values that are not finite"] * 2
+
+
+def values_by_seed(rows: pd.DataFrame) -> dict[int, float]:
+    return dict(zip(rows["seed"], rows["value"], strict=True))
+
+
+@pytest.mark.parametrize("part", [{"seeds": 1}, {"force": True}])
+def test_running_a_part_again_keeps_the_other_seeds(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, part: dict[str, object]
+) -> None:
+    path = sweeps_file(SWEEP)
+    whole = run(path, tmp_path)
+    only = [whole["trial_id"].iloc[0]] if "force" in part else []
+    again = run(path, tmp_path, only=only, **part)
+    assert values_by_seed(again) == values_by_seed(whole)
+
+
+def test_both_scales_of_one_setting_share_their_rows(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    path = sweeps_file(SWEEP)
+    run(path, tmp_path)
+    assert len(run(path, tmp_path, scale="paper")) == 2
+
+
+def test_rows_do_not_outlive_the_trials_they_were_made_from(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    run(sweeps_file(SWEEP), tmp_path)
+    path = sweeps_file(SWEEP.replace("seeds = 2", "seeds = 2\ntimeout = 1e-9"))
+    assert run(path, tmp_path, force=True).empty
+    assert "agreement" not in set(pd.read_parquet(tmp_path / "rows")["metric"])
+
+
+def test_rows_of_a_trial_under_way_again_do_not_count(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    run(sweeps_file(SWEEP), tmp_path)
+    store = Store(tmp_path)
+    first = store.read().rows["trial_id"].iloc[0]
+    rows = store.trial_rows("digits", first)
+    store.write_rows([{**rows[0], "status": "failed", "metric": None, "value": None}], {})
+    assert "agreement" not in set(store.read().rows["metric"])
+
+
+def test_two_splits_have_rows_each(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    rows = run(sweeps_file(SWEEP.replace("seeds = 2", 'seeds = 2\nsplits = ["validation", "test"]')), tmp_path)
+    assert rows.groupby("split").size().to_dict() == {"validation": 2, "test": 2}
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_model_whose_arrays_are_lost_says_so_and_costs_the_others_nothing(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, damage: str
+) -> None:
+    path = sweeps_file(SWEEP)
+    rows = run(path, tmp_path)
+    file = tmp_path / "artifacts" / rows["trial_id"].iloc[1] / "across-seeds.npz"
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    pd.testing.assert_frame_equal(run(path, tmp_path), rows)  # nothing is measured again, nothing is lost
+    more = run(path, tmp_path, seeds=3)
+    assert more["value"].notna().tolist() == [True, False, True]
+    assert "across-seeds.npz is not among the trial's artifacts" in more["reason"].iloc[1]
+
+
+def test_a_sweep_may_ask_for_nothing_else(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    rows = run(sweeps_file(SWEEP.replace("metrics.mse = {}\n", "")), tmp_path)
+    assert rows["value"].notna().all()
+    assert len(rows) == 2
+
+
+def test_a_copy_of_the_results_is_as_good(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, agreement: list[int]
+) -> None:
+    path = sweeps_file(SWEEP)
+    run(path, tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    assert len(run(path, tmp_path / "second")) == 2
+    assert agreement == [2]

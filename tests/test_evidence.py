@@ -196,16 +196,32 @@ class TestMidpoints:
         codes = np.random.default_rng(0).standard_normal((5, 3))
         np.testing.assert_allclose(midpoints(codes, codes), codes)
 
-    def test_agree_with_the_formula_of_spherical_interpolation(self) -> None:
+    def test_of_codes_of_equal_length_agree_with_the_formula_of_spherical_interpolation(self) -> None:
         one, other = np.random.default_rng(0).standard_normal((2, 20, 4))
+        other *= np.linalg.norm(one, axis=1, keepdims=True) / np.linalg.norm(other, axis=1, keepdims=True)
         for midpoint, a, b in zip(midpoints(one, other), one, other, strict=True):
             angle = np.arccos(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
             weight = np.sin(angle / 2) / np.sin(angle)
             np.testing.assert_allclose(midpoint, weight * (a + b))
 
-    def test_of_zero_and_opposite_codes_are_finite(self) -> None:
-        codes = np.array([[0.0, 0], [1, 1], [3, 0]])
-        assert np.isfinite(midpoints(codes, -codes)).all()
+    def test_have_the_direction_between_and_the_mean_length(self) -> None:
+        np.testing.assert_allclose(midpoints(np.array([[6.0, 0]]), np.array([[0, 2.0]])), [[8**0.5, 8**0.5]])
+
+    def test_of_zero_and_opposite_codes_are_straight_midway(self) -> None:
+        codes, others = np.array([[0.0, 0], [1, 1], [3, 0], [0, 0]]), np.array([[0.0, 0], [-1, -1], [-1, 0], [2, 4]])
+        np.testing.assert_allclose(midpoints(codes, others), (codes + others) / 2)
+
+    @pytest.mark.parametrize("dimension", [1, 2, 3, 64])
+    def test_are_never_longer_than_the_longer_code(self, dimension: int) -> None:
+        one, other = np.random.default_rng(0).standard_normal((2, 5000, dimension)).astype(np.float32)
+        middle = midpoints(one, other)
+        assert middle.dtype == np.float32
+        lengths = [np.linalg.norm(codes, axis=1) for codes in (one, other, middle)]
+        assert (lengths[2] <= 1.00001 * np.maximum(lengths[0], lengths[1])).all()
+
+    def test_in_one_dimension_are_the_straight_ones(self) -> None:
+        codes, others = np.array([[1.0], [1.0]]), np.array([[-0.5], [0.5]])
+        np.testing.assert_allclose(midpoints(codes, others), [[0.25], [0.75]])
 
 
 class TestPairs:
@@ -219,7 +235,7 @@ class TestPairs:
 
     def test_the_true_map_is_that_of_the_source_points(self) -> None:
         evidence = self.make()
-        points = torch.from_numpy(evidence.get("source", 40)).float()
+        points = torch.tensor(evidence.get("source", 40)).float()
         expected = evidence.dataset.true_map(points).double().numpy()
         np.testing.assert_allclose(evidence.get("true_pushed", 40), expected, atol=1e-5)
 

@@ -141,7 +141,7 @@ BAD = {
     "not a number": (GOOD.replace("lr = 1e-4", "lr = nan"), ["methods.w2gn.lr: must be a number"]),
     "no samples": (
         GOOD.replace("num_samples = 50", "num_samples = 0"),
-        ["metrics.mse.num_samples: must be at least 1"],
+        ["metrics.mse.num_samples: must be above 0"],
     ),
     "name that is no folder": (GOOD.replace("[sweep.extra]", '[sweep."../extra"]'), ["sweep ../extra, name: must be"]),
     "unknown kind": (GOOD.replace('"transport"', '"transprot"'), ['no kind "transprot"', 'did you mean "transport"']),

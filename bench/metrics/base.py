@@ -40,7 +40,7 @@ Arrays a metric may name (N evaluation items of the split at hand, all on the CP
                   threads          int, the cores the trial has
 
 `num_samples`, where a metric has it, is the number of evaluation items handed to it (fewer where the split has fewer,
-except `samples` and `prior_codes`, of which M = num_samples are always drawn). Every array is computed once a trial,
+except `samples` and `prior_codes`, of which M = num_samples are always drawn). Every array of a split is made once,
 however many metrics and numbers of samples ask for it.
 """
 
@@ -183,6 +183,8 @@ def metric(
         if table not in TABLES:
             raise ValueError(f"metric {key!r}: no table {table!r}; tables are {', '.join(TABLES)}")
         named = positional_names(compute)
+        if across_seeds and set(named) & set(CONTEXT):
+            raise ValueError(f"metric {key!r}: across seeds there are arrays only, no {' and '.join(CONTEXT)}")
         unknown = set(arrays or {}) - set(named)
         if unknown:
             raise ValueError(f"metric {key!r}: {', '.join(sorted(unknown))} in arrays is no positional parameter")

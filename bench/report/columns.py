@@ -102,7 +102,7 @@ def measurement(column: Column, section: Section) -> str:
     parts = [f"{int(facts['n_samples']):,} samples of the {facts['split']} split"] if facts["n_samples"] else []
     for name, value in json.loads(facts["protocol"] or "{}").items():
         text = ", ".join(map(option_text, value)) if isinstance(value, list) else option_text(value)
-        if name != "num_samples":  # n_samples says it
+        if (name, value) != ("num_samples", facts["n_samples"]):  # said already
             parts.append(f"{name.replace('_', ' ')} {text[:16] if name.endswith('sha256') else text}")
     parts += [f"version {int(facts['metric_version'])}"] if facts["metric_version"] else []
     source = section.outputs[column.metric]["source"]
@@ -148,7 +148,9 @@ def _told_apart(columns: list[Column]) -> list[Column]:
         facts = [{**column.facts, **json.loads(column.facts["protocol"] or "{}")} for column in same]
         for fact in facts:
             del fact["protocol"]
-            fact.pop("num_samples", None)  # n_samples says it
+        if all(fact.get("num_samples", fact["n_samples"]) == fact["n_samples"] for fact in facts):
+            for fact in facts:
+                fact.pop("num_samples", None)  # n_samples says it
         names = differing(facts)
         for column, fact in zip(same, facts, strict=True):
             column.detail = ", ".join(
