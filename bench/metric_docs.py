@@ -12,9 +12,9 @@ PREFACE = """\
 Made by `python -m bench list metrics > docs/metrics.md` from what each metric says of itself.
 
 A metric is named in sweeps.toml: `metrics = ["mse"]`, or with options, `metrics.mse = { num_samples = 1000 }`; a list
-of values gives a row for each. ↓ means lower is better, ↑ higher, · neither. Options named `num_…` count items: of the
-evaluated split, and `num_train` of the training split where a metric looks at it. Values of different options,
-versions or protocols are never pooled.
+of values is that many measurements. ↓ means lower is better, ↑ higher, · neither. Options named `num_…` count items of
+the evaluated split, some to fit on (`num_train`) and others to test on (`num_test`); probes and whatever else looks at
+the training split take `num_train` from there. Values of different options, versions or protocols are never pooled.
 """
 
 

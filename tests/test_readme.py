@@ -6,12 +6,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench.check import check_method
 from bench.driver import run_sweeps
+from bench.metrics.base import all_metrics
+from bench.options import defaults, options_of
+from bench.registry import find_dataset
 from bench.sweeps import load_sweeps
+from datasets.cache import load_splits
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,3 +74,21 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 def test_files_the_readme_links_to_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_the_default_sweeps_ask_for_no_more_points_than_there_are(scale: str, data_folder: Path) -> None:
+    for sweep in load_sweeps(ROOT / "sweeps.toml", scale):
+        for dataset in sweep.datasets if sweep.kind == "autoencoding" else ():
+            size = dataset.options.get("test") or len(_test_images(dataset.name, data_folder))
+            for setting in sweep.metrics:
+                metric = all_metrics()[setting.name]
+                asked = sum(value for name, value in setting.options.items() if name.startswith("num_"))
+                own = not any(name.startswith(("train_", "outlier_")) for name in metric.arrays)
+                if own and metric.bases & {"factors", "drawn_codes", "prior_codes", "samples"}:
+                    assert asked <= size, f"{sweep.name}: {setting.name}"
+
+
+def _test_images(name: str, folder: Path) -> np.ndarray:
+    cls = find_dataset(name)
+    return load_splits(cls(), defaults(options_of(cls)), folder)["test"].images
