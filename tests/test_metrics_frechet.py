@@ -63,6 +63,15 @@ class TestDistanceOfGaussians:
         distance = frechet_distance(feature_statistics(first), feature_statistics(second))
         assert distance == pytest.approx(exact_distance(first, second), abs=1e-3)
 
+    def test_of_singular_covariances_with_a_decaying_spectrum_is_low_by_a_millionth_of_their_traces(self) -> None:
+        rng = np.random.default_rng(0)
+        axes = np.linalg.qr(rng.standard_normal((300, 300)))[0] / np.arange(1, 301)[:, None]
+        first, second = rng.standard_normal((20, 300)) @ axes, (1.2 * rng.standard_normal((20, 300)) + 0.1) @ axes
+        statistics = feature_statistics(first), feature_statistics(second)
+        trace = sum(np.trace(each["sigma"]) for each in statistics)
+        error = frechet_distance(*statistics) - exact_distance(first, second)
+        assert -2e-6 * trace < error < 1e-9 * trace
+
     def test_of_constant_features_is_that_of_the_means(self) -> None:
         statistics = [feature_statistics(np.full((5, 4), value, dtype=np.float32)) for value in (1, 3)]
         assert frechet_distance(*statistics) == pytest.approx(4 * 2**2)

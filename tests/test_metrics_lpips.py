@@ -94,10 +94,10 @@ class TestWithRandomWeights:
     ) -> None:
         x, y = torch.from_numpy(images / 255).float(), torch.from_numpy(reconstructions)
         native = published_distance(vgg, linear, x, y)
-        assert lpips(images, reconstructions, resize=None)["lpips"] == pytest.approx(native, rel=1e-4)
+        assert lpips(images, reconstructions)["lpips"] == pytest.approx(native, rel=1e-4)
         larger = nn.Upsample((64, 64), mode="bilinear", align_corners=False)
         resized = published_distance(vgg, linear, larger(x), larger(y))
-        assert lpips(images, reconstructions)["lpips"] == pytest.approx(resized, rel=1e-4)
+        assert lpips(images, reconstructions, resize=64)["lpips"] == pytest.approx(resized, rel=1e-4)
         assert resized != pytest.approx(native, rel=0.01)
 
     def test_equal_images_have_distance_0_and_noise_adds_to_it(
@@ -134,10 +134,10 @@ class TestWithRandomWeights:
     def test_images_too_small_for_the_network_are_unmeasurable_unless_resized(self) -> None:
         small = np.zeros((1, 1, 8, 8), dtype=np.uint8)
         with pytest.raises(Unmeasurable, match="images are 8 × 8 pixels, VGG16 needs 16 a side; set resize"):
-            lpips(small, small.astype(np.float32), resize=None)
+            lpips(small, small.astype(np.float32))
         with pytest.raises(Unmeasurable, match="resized to 8 pixels"):
             lpips(small, small.astype(np.float32), resize=8)
-        assert lpips(small, small.astype(np.float32))["lpips"] == 0
+        assert lpips(small, small.astype(np.float32), resize=64)["lpips"] == 0
 
     def test_reconstructions_with_nan_are_unmeasurable(self, images: np.ndarray) -> None:
         with pytest.raises(Unmeasurable, match="reconstructions hold values that are not finite"):

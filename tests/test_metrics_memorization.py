@@ -112,9 +112,14 @@ def test_a_single_training_image_is_unmeasurable() -> None:
         memorization(as_samples(HELD_OUT), TRAIN[:1], HELD_OUT)
 
 
-def test_images_that_are_all_the_same_score_0() -> None:
-    black = np.zeros((10, 1, 4, 4), dtype=np.uint8)
-    assert memorization(as_samples(black), black, black)["data-copying-z"] == 0
+def test_held_out_images_that_are_training_images_leave_the_score_unmeasurable() -> None:
+    """Even the best generated images lie farther from training images than those from themselves."""
+    scores = memorization(as_samples(TRAIN[:50]), TRAIN, TRAIN[:100])
+    assert scores["memorized-share"] == 1
+    reason = scores["data-copying-z"]
+    assert isinstance(reason, Unmeasurable)
+    assert str(reason) == "all 100 held-out images are training images, at distance 0"
+    assert isinstance(memorization(as_samples(TRAIN), TRAIN, HELD_OUT)["data-copying-z"], float)
 
 
 def test_samples_with_nan_are_unmeasurable() -> None:

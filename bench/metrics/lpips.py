@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
+from bench.metrics.generation.judged import MADE_FROM
 from bench.metrics.weights import locate
 from bench.torchvision_compat import import_torchvision
 
@@ -42,6 +43,7 @@ _BATCH = 8  # images at a time: bounds the memory of the features
     source="Zhang et al. 2018, arXiv 1801.03924, version 0.1, VGG16; network by torch-fidelity",
     outputs={"lpips": Output("min", "0 upwards", "distance of an image and its reconstruction in features of VGG16")},
     protocol={
+        "made_from": MADE_FROM["reconstructions"],
         "network": "VGG16 on ImageNet, LPIPS 0.1 weights",
         "weights_sha256": [VGG16_SHA256, LPIPS_SHA256],
         "interpolation": "area where both sides shrink, else bilinear",
@@ -52,15 +54,15 @@ _BATCH = 8  # images at a time: bounds the memory of the features
     },
 )
 def lpips(
-    images: np.ndarray, reconstructions: np.ndarray, *, resize: int | None = 64, num_samples: int = 1_000
+    images: np.ndarray, reconstructions: np.ndarray, *, resize: int | None = None, num_samples: int = 1_000
 ) -> dict[str, float]:
     """Learned perceptual distance of images and reconstructions, averaged over images.
 
     Args:
         images: uint8 [N, C, H, W], C one or three.
         reconstructions: float [N, C, H, W] in [0, 1].
-        resize: pixels a side to which both are brought, as torch-fidelity does; None leaves their size.
-        num_samples: few by default, since 1,000 of them take a minute of one core.
+        resize: pixels a side to which both are brought, as torch-fidelity does by default (64); None leaves their size.
+        num_samples: few by default, since 1,000 of 64 pixels a side take a minute of one core.
 
     Raises:
         Unmeasurable: the weights cannot be had, reconstructions are not finite, or images are too small for VGG16.

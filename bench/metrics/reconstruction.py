@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
+from bench.metrics.generation.judged import MADE_FROM
 
 PSNR_CAP = 100.0
 """dB; an image reproduced exactly has infinite PSNR, which would make the mean over images infinite too."""
@@ -46,7 +47,11 @@ def squared_error_per_image(images: np.ndarray, reconstructions: np.ndarray) -> 
     table="reconstruction",
     source="mean squared error",
     outputs={"mse": Output("min", "squared intensity", "mean over images and pixels, intensities in [0, 1]")},
-    protocol={"average": "over pixels and channels, then images", "intensity_range": [0, 1]},
+    protocol={
+        "made_from": MADE_FROM["reconstructions"],
+        "average": "over pixels and channels, then images",
+        "intensity_range": [0, 1],
+    },
 )
 def mse(images: np.ndarray, reconstructions: np.ndarray, *, num_samples: int = 10_000) -> dict[str, float]:
     """Mean squared error; see `squared_error_per_image`."""
@@ -57,7 +62,12 @@ def mse(images: np.ndarray, reconstructions: np.ndarray, *, num_samples: int = 1
     table="reconstruction",
     source="peak signal-to-noise ratio, 10·log10(1 / MSE)",
     outputs={"psnr": Output("max", "dB", "of each image at peak intensity 1, averaged over images")},
-    protocol={"average": "PSNR of each image, then over images", "peak": 1, "cap_db": PSNR_CAP},
+    protocol={
+        "made_from": MADE_FROM["reconstructions"],
+        "average": "PSNR of each image, then over images",
+        "peak": 1,
+        "cap_db": PSNR_CAP,
+    },
 )
 def psnr(images: np.ndarray, reconstructions: np.ndarray, *, num_samples: int = 10_000) -> dict[str, float]:
     """Peak signal-to-noise ratio of each image, at most PSNR_CAP, averaged over images."""
@@ -114,6 +124,7 @@ def structural_similarity_per_image(images: np.ndarray, reconstructions: np.ndar
     source="structural similarity: Wang et al. 2004, Image Quality Assessment, IEEE TIP 13(4)",
     outputs={"ssim": Output("max", "-1 to 1", "likeness of local brightness, contrast and structure; 1 where equal")},
     protocol={
+        "made_from": MADE_FROM["reconstructions"],
         "window": "Gaussian, 11 × 11, sigma 1.5, within the image",
         "constants": "K1 = 0.01, K2 = 0.03, range 1",
         "average": "over windows and channels, then images",

@@ -27,7 +27,8 @@ NAMES = {
 SOURCES = {
     "inception-v3": "Heusel et al. 2017, arXiv 1706.08500; Inception and distance by torch-fidelity",
     "inception-v3-torchvision": "FID of Heusel et al. 2017, arXiv 1706.08500, over the features of GWAE's code "
-    "(Nakagawa et al. 2023, arXiv 2209.07007): not comparable with FID over the Inception of 2015",
+    "(Nakagawa et al. 2023, arXiv 2209.07007): not comparable with FID over the Inception of 2015; "
+    "their reconstructions decode a draw of each posterior, ours its mean",
     "efficientnet-lite0": "distance of Heusel et al. 2017, arXiv 1706.08500, over features of EfficientNet-Lite0: "
     "not FID",
 }
@@ -52,7 +53,7 @@ def frechet_distance(first: Statistics, second: Statistics) -> float:
     """Squared Fréchet distance of two Gaussians (Dowson and Landau 1982).
 
     From the eigenvalues of Σ₁Σ₂ in float64. With singular covariances (fewer images than features) rounding moves it
-    by about 1e-7 of their traces, also below 0; by far less with more images.
+    by up to about 1e-6 of their traces, downwards, also below 0; by far less with more images.
     """
     import_torchvision()
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
@@ -74,7 +75,7 @@ def _register(judged: Judged, extractor: str) -> None:
             "measured": f"{judged.array}/{extractor}/statistics",
             "reference": f"images/{extractor}/statistics",
         },
-        protocol=comparison_protocol(extractor, covariance="unbiased, float64"),
+        protocol=comparison_protocol(judged, extractor, covariance="unbiased, float64"),
     )
     def distance(measured: Statistics, reference: Statistics, *, num_samples: int = 10_000) -> dict[str, float]:
         return {name: frechet_distance(measured, reference)}

@@ -53,7 +53,12 @@ def _register(judged: Judged) -> None:
             name: Output("max", "[1, 1008]", f"how sure and how varied Inception's labels are of {judged.meaning}")
         },
         arrays={"logits": f"{judged.array}/inception-v3/logits"},
-        protocol={**EXTRACTORS["inception-v3"].protocol(), "layer": "logits without bias", "splits": SPLITS},
+        protocol={
+            **EXTRACTORS["inception-v3"].protocol(),
+            "made_from": judged.made_from,
+            "layer": "logits without bias",
+            "splits": SPLITS,
+        },
     )
     def score(logits: np.ndarray, rng: np.random.Generator, *, num_samples: int = 10_000) -> dict[str, float]:
         return {name: inception_score(logits, rng)}

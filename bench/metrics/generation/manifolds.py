@@ -110,6 +110,7 @@ def _register(judged: Judged, extractor: str) -> None:
         },
         arrays={"measured": f"{judged.array}/{extractor}", "reference": f"images/{extractor}"},
         protocol=comparison_protocol(
+            judged,
             extractor,
             neighbors={"precision, recall": PRECISION_NEIGHBORS, "density, coverage": DENSITY_NEIGHBORS},
             distance="Euclidean",

@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
+from bench.metrics.generation.judged import MADE_FROM
 from bench.metrics.ranks import share_above
 
 COPY_RATIO = 1 / 3
@@ -63,7 +64,12 @@ def nearest_distances(queries: np.ndarray, references: np.ndarray) -> np.ndarray
             "min", "0 to 1", "share of samples three times nearer to one training image than to any other"
         ),
     },
-    protocol={"distance": "Euclidean, of pixels in [0, 1]", "cells": 1, "copy_ratio": "1/3"},
+    protocol={
+        "made_from": MADE_FROM["samples"],
+        "distance": "Euclidean, of pixels in [0, 1]",
+        "cells": 1,
+        "copy_ratio": "1/3",
+    },
 )
 def memorization(
     samples: np.ndarray,
@@ -72,7 +78,7 @@ def memorization(
     *,
     num_samples: int = 1_000,
     num_train: int = 50_000,
-) -> dict[str, float]:
+) -> dict[str, float | Unmeasurable]:
     """Nearest training neighbors of generated images, beside those of images that were not trained on.
 
     The score of the test is 0 in expectation, of standard deviation 1, where both sets lie equally near; it grows with
@@ -84,19 +90,26 @@ def memorization(
         images: held out, uint8 [N, C, H, W].
 
     Raises:
-        Unmeasurable: fewer than two training images, or samples that are not finite.
+        Unmeasurable: fewer than two training images, or samples that are not finite. For the score alone, all images
+            that should be held out are training images, as in an evaluation of the training split.
     """
     require_finite(samples=samples)
     if len(train_images) < 2:
         raise Unmeasurable("a copy is told by its two nearest training images; there is one training image")
     of_samples = nearest_distances(samples, train_images)
     of_images = nearest_distances(images, train_images)
-    above = share_above(of_samples[:, 0], of_images[:, 0])
-    m, n = len(samples), len(images)
     return {
-        "data-copying-z": float((above - 0.5) * np.sqrt(12 * m * n / (m + n + 1))),
+        "data-copying-z": _copying_score(of_samples[:, 0], of_images[:, 0]),
         "memorized-share": float((of_samples[:, 0] <= COPY_RATIO * of_samples[:, 1]).mean()),
     }
+
+
+def _copying_score(of_samples: np.ndarray, of_images: np.ndarray) -> float | Unmeasurable:
+    """The Mann–Whitney test's score of distances [M] and [N], high where those of samples are."""
+    if not of_images.any():
+        return Unmeasurable(f"all {len(of_images):,} held-out images are training images, at distance 0")
+    m, n = len(of_samples), len(of_images)
+    return float((share_above(of_samples, of_images) - 0.5) * np.sqrt(12 * m * n / (m + n + 1)))
 
 
 def _as_points(images: np.ndarray) -> np.ndarray:

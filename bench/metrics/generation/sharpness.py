@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
+from bench.metrics.generation.judged import MADE_FROM
 
 LUMA = np.array([0.2989, 0.5870, 0.1140])
 """Weights of red, green and blue in the grey level."""
@@ -69,6 +70,7 @@ def _sharpness_of(name: str, array: str, what: str) -> None:
         },
         arrays={"pictures": array},
         protocol={
+            "made_from": MADE_FROM.get(array, "the dataset itself"),
             "filter": "[[0, 1, 0], [1, -4, 1], [0, 1, 0]], within the image",
             "grey": "0.2989 R + 0.5870 G + 0.1140 B",
             "intensity_range": [0, 1],
