@@ -22,10 +22,14 @@ SINKHORN_TOLERANCE = 1e-5
     source="Gretton et al. 2012, eq. 3; kernel: Tolstikhin et al. 2018, arXiv 1711.01558, and its code",
     outputs={
         "latent-mmd": Output(
-            "min", "squared MMD", "kernel distance of drawn codes to the prior; about 0, or below, where they agree"
+            "min",
+            "squared MMD",
+            "kernel distance of drawn codes to the model's own prior, in its units; about 0, or below, "
+            "where they agree",
         )
     },
     protocol={
+        "prior": "the model's own",
         "estimator": "U-statistic",
         "kernel": "sum of inverse multiquadratics C / (C + r²), C = 2d · {.1, .2, .5, 1, 2, 5, 10}, whatever the prior",
     },
@@ -51,10 +55,13 @@ def latent_mmd(drawn_codes: np.ndarray, prior_codes: np.ndarray, *, num_samples:
     source="Bonneel et al. 2015; as an objective: Kolouri et al. 2018, arXiv 1804.01947",
     outputs={
         "latent-sliced-w2": Output(
-            "min", "squared distance", "squared 2-Wasserstein distance to the prior, averaged over directions"
+            "min",
+            "squared distance",
+            "squared 2-Wasserstein distance of drawn codes to the model's own prior, in its units, "
+            "averaged over directions",
         )
     },
-    protocol={"directions": "columns of random orthonormal matrices"},
+    protocol={"prior": "the model's own", "directions": "columns of random orthonormal matrices"},
 )
 def latent_sliced_w2(
     drawn_codes: np.ndarray,
@@ -93,10 +100,13 @@ def latent_sliced_w2(
     source="Feydy et al. 2019, arXiv 1810.08278, eq. 3; potentials computed by POT",
     outputs={
         "latent-sinkhorn": Output(
-            "min", "squared distance", "Sinkhorn divergence of drawn codes to the prior: blurred squared W2, debiased"
+            "min",
+            "squared distance",
+            "Sinkhorn divergence of drawn codes to the model's own prior, in its units: blurred squared W2, debiased",
         )
     },
     protocol={
+        "prior": "the model's own",
         "cost": "squared Euclidean",
         "entropy": "relative to the product of the marginals, and part of each of the three values",
         "epsilon_unit": "mean squared distance of two draws of the prior",

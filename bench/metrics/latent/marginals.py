@@ -18,10 +18,14 @@ RANK_TOLERANCE = 1e-10
     source="Kolmogorov–Smirnov statistic of two samples, scipy.stats.ks_2samp",
     outputs={
         "latent-ks-mean": Output(
-            "min", "0 to 1", "gap between the distribution functions of drawn codes and prior, mean over dimensions"
+            "min",
+            "0 to 1",
+            "gap of the distribution functions of drawn codes to the model's own prior, in its units, "
+            "mean over dimensions",
         ),
         "latent-ks-max": Output("min", "0 to 1", "the same in the dimension where it is widest"),
     },
+    protocol={"prior": "the model's own"},
 )
 def latent_ks(drawn_codes: np.ndarray, prior_codes: np.ndarray, *, num_samples: int = 10_000) -> dict[str, float]:
     """sup |F − G| of the marginals of codes [N, d] and draws of the prior [N, d]; near √(1.5 / N) where they agree.
@@ -44,10 +48,14 @@ def latent_ks(drawn_codes: np.ndarray, prior_codes: np.ndarray, *, num_samples: 
         "latent-normality-marginal": Output(
             "min",
             "0 to 1",
-            "gap between each dimension of drawn codes and the normal of its mean and variance, averaged",
+            "gap between each dimension of drawn codes and the normal of its mean and variance, averaged; "
+            "meant for normal priors",
         ),
         "latent-normality-radius": Output(
-            "min", "0 to 1", "gap between the Mahalanobis distances of drawn codes and those of a normal distribution"
+            "min",
+            "0 to 1",
+            "gap between the Mahalanobis distances of drawn codes and those of a normal distribution; "
+            "meant for normal priors",
         ),
     },
     protocol={"gap": "Kolmogorov–Smirnov statistic", "radius": "against the beta law of a normal sample's distances"},
@@ -80,7 +88,14 @@ def latent_normality(drawn_codes: np.ndarray, *, num_samples: int = 10_000) -> d
 @metric(
     table="latent",
     source="Burda et al. 2016, arXiv 1509.00519, section 4",
-    outputs={"active-units": Output("max", "latent dimensions", "dimensions of the code that vary with the image")},
+    outputs={
+        "active-units": Output(
+            "max",
+            "latent dimensions",
+            "dimensions of the code that vary with the image, by an absolute threshold, "
+            "which codes on a sphere of many dimensions fall under",
+        )
+    },
     protocol={"threshold": f"variance of the posterior mean above {ACTIVE_VARIANCE}"},
 )
 def active_units(codes: np.ndarray, *, num_samples: int = 10_000) -> dict[str, float]:
