@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.metrics.base import Unmeasurable
-from bench.metrics.outliers import outlier_auc, outlier_auc_gaussian
+from bench.metrics.outliers import outlier_auc, outlier_auc_gaussian, outlier_auc_standard_normal
 from bench.metrics.ranks import order_by_norm, share_above
 
 
@@ -115,6 +115,35 @@ class TestGaussian:
     def test_codes_with_nan_are_unmeasurable(self) -> None:
         with pytest.raises(Unmeasurable, match="outlier codes hold values that are not finite"):
             outlier_auc_gaussian(self.codes(9, 0), self.codes(5, 1), np.full((5, 3), np.nan, dtype=np.float32))
+
+
+class TestStandardNormal:
+    def area(self, codes: np.ndarray, outliers: np.ndarray) -> float:
+        return outlier_auc_standard_normal(codes, outliers)["outlier-auc-standard-normal"]
+
+    def test_it_ranks_by_negative_log_likelihood_under_the_standard_normal(self) -> None:
+        from scipy.stats import multivariate_normal
+
+        rng = np.random.default_rng(0)
+        codes, outliers = rng.standard_normal((60, 3)), 1.5 * rng.standard_normal((40, 3)) + 0.5
+        density = multivariate_normal(np.zeros(3), np.eye(3))
+        expected = naive_area(-density.logpdf(codes), -density.logpdf(outliers))
+        assert 0.5 < expected < 1
+        assert self.area(codes, outliers) == pytest.approx(expected, abs=1e-12)
+
+    def test_longer_codes_give_1_and_codes_nearer_0_give_0(self) -> None:
+        codes = np.array([[1.0, 0], [0, -2]], dtype=np.float32)
+        assert self.area(codes, np.array([[3.0, 3], [-5, 0]])) == 1
+        assert self.area(codes, np.array([[0.1, 0.2]])) == 0
+
+    def test_codes_are_measured_from_0_and_not_from_those_of_training_images(self) -> None:
+        codes = np.random.default_rng(0).standard_normal((100, 3)) + 10
+        assert self.area(codes, codes - 10) == 0
+        assert self.area(codes, -codes) == 0.5
+
+    def test_codes_with_nan_are_unmeasurable(self) -> None:
+        with pytest.raises(Unmeasurable, match="outlier drawn codes hold values that are not finite"):
+            self.area(np.ones((3, 2)), np.full((3, 2), np.nan))
 
 
 class TestRanks:
