@@ -76,6 +76,12 @@ class TestPreprocessing:
 
 
 class TestEfficientNet:
+    def test_building_it_leaves_the_global_generator_alone(self) -> None:
+        extractors._load_once.cache_clear()
+        before = torch.random.get_rng_state()
+        extract_features(EFFICIENTNET, smooth_images(1), CPU)
+        assert torch.equal(torch.random.get_rng_state(), before)
+
     def test_features_do_not_depend_on_the_batch_size(self) -> None:
         images = smooth_images(9)
         features = extract_features(EFFICIENTNET, images, CPU, batch_size=4)
@@ -117,6 +123,19 @@ class TestInception:
         assert features.shape == (3, 2048)
         assert features.std(axis=0).max() > 1e-3
         np.testing.assert_allclose(features, extract_features(inception, images, CPU, batch_size=2), atol=1e-5)
+
+    def test_it_is_built_once_for_features_and_logits_and_draws_from_no_global_generator(
+        self, inception: InceptionV3
+    ) -> None:
+        extractors._load_once.cache_clear()
+        extractors._inception.cache_clear()
+        before = torch.random.get_rng_state()
+        with mock.patch.object(extractors, "locate", wraps=extractors.locate) as located:
+            features = extract_features(inception, smooth_images(2), CPU)
+            for part in (features, features[:1]):
+                assert inception.logits(part).shape == (len(part), 1008)
+        assert located.call_count == 1
+        assert torch.equal(torch.random.get_rng_state(), before)
 
     def test_weights_that_are_not_the_published_ones_are_refused(self, inception: InceptionV3) -> None:
         with pytest.raises(Unmeasurable, match=r"random\.pth .*is not the file expected: its SHA-256 is") as caught:
@@ -208,6 +227,16 @@ class TestRememberedFeatures:
         for version in (1, 2):
             monkeypatch.setattr(extractors, "PREPROCESSING_VERSION", version)
             remembered_features(MeanColor(), smooth_images(10), CPU, tmp_path)
+        assert extractions.call_count == 2
+
+    @pytest.mark.parametrize("package", ["torch-fidelity", "efficientnet-lite-pytorch", "torchvision"])
+    def test_another_version_of_a_networks_package_is_another_content(
+        self, extractions: mock.Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+    ) -> None:
+        remembered_features(MeanColor(), smooth_images(10), CPU, tmp_path)
+        known = extractors.version
+        monkeypatch.setattr(extractors, "version", lambda name: "other" if name == package else known(name))
+        remembered_features(MeanColor(), smooth_images(10), CPU, tmp_path)
         assert extractions.call_count == 2
 
     def test_another_number_of_threads_does_not_share_features(self, extractions: mock.Mock, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ else:
 
 PREPROCESSING_VERSION = 1
 """Raise it when an extractor's handling of images or a batch size changes: remembered features are then recomputed."""
+
+NETWORK_PACKAGES = ("efficientnet-lite-pytorch", "torch-fidelity", "torchvision")
+"""Where the networks are from."""
 
 CPU_BATCH = 10
 ACCELERATOR_BATCH = 64
@@ -92,7 +97,7 @@ class InceptionV3(Extractor):
     def load(self, device: Device) -> Network:
         import torch
 
-        network = self._network().to(device=device, memory_format=torch.channels_last)
+        network = copy.deepcopy(_inception(self)).to(device=device, memory_format=torch.channels_last)
         return lambda images: network(images)[0]
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -104,17 +109,7 @@ class InceptionV3(Extractor):
         import torch
 
         with torch.inference_mode():
-            return (torch.tensor(features) @ self._network().fc.weight.T).numpy()
-
-    def _network(self) -> Any:
-        path = locate(self.URL, self.weights_sha256, self.VARIABLE)
-        import_torchvision()
-        from torch_fidelity.utils import create_feature_extractor
-
-        # Unpickles the file without restrictions, which is why `locate` has verified it.
-        return create_feature_extractor(
-            "inception-v3-compat", ["2048"], cuda=False, verbose=False, feature_extractor_weights_path=str(path)
-        )
+            return (torch.tensor(features) @ _inception(self).fc.weight.T).numpy()
 
 
 @dataclass(frozen=True)
@@ -242,9 +237,9 @@ def remembered_features(extractor: Extractor, images: np.ndarray, device: Device
     """`extract_features`, from a file under `folder` where these images met this extractor before.
 
     The key is the content: the images' bytes, the extractor with its weights, and the version of the preprocessing.
-    Device and threads belong to it too, as does torch, since sums in float32 depend on them: a trial's value must not
-    depend on who filled the folder. A file that cannot be read is replaced; a disk that cannot be written to costs
-    time, not the features.
+    Device, threads, torch and NETWORK_PACKAGES belong to it too, since sums in float32 depend on them: a trial's value
+    must not depend on who filled the folder. A file that cannot be read is replaced; a disk that cannot be written to
+    costs time, not the features.
     """
     path = folder / "features" / f"{_content_key(extractor, images, device)}.npz"
     try:
@@ -270,6 +265,7 @@ def _content_key(extractor: Extractor, images: np.ndarray, device: Device) -> st
         "device": device.type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "packages": {name: version(name) for name in NETWORK_PACKAGES},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -297,4 +293,24 @@ def _three_channels(images: np.ndarray) -> np.ndarray:
 
 @cache
 def _load_once(extractor: Extractor, device: Device) -> Network:
-    return extractor.load(device)
+    import torch
+
+    # Layers draw initial weights before they load theirs: the global generator must not notice.
+    with torch.random.fork_rng(devices=[]):
+        return extractor.load(device)
+
+
+@cache
+def _inception(extractor: InceptionV3) -> Any:
+    """torch-fidelity's network on the CPU, with features and logits; shared, so not to be moved."""
+    import torch
+
+    path = locate(extractor.URL, extractor.weights_sha256, extractor.VARIABLE)
+    import_torchvision()
+    from torch_fidelity.utils import create_feature_extractor
+
+    # Unpickles the file without restrictions, which is why `locate` has verified it.
+    with torch.random.fork_rng(devices=[]):
+        return create_feature_extractor(
+            "inception-v3-compat", ["2048"], cuda=False, verbose=False, feature_extractor_weights_path=str(path)
+        )
