@@ -14,17 +14,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.metrics.clustering import component_agreement, gaussian_mixture, kmeans
-from bench.metrics.outliers import outlier_auc, outlier_auc_gaussian
+from bench.metrics.outliers import outlier_auc, outlier_auc_gaussian, outlier_auc_standard_normal
 from bench.metrics.probes import knn_probe, linear_probe, linear_probe_factors, linear_transfer
 
 COUNT, LATENTS, CLASSES = 10_000, 10, 10
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1)
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +150,7 @@ def test_outlier_auc_of_scikit_learn(benchmark: BenchmarkFixture, codes: np.ndar
 
 def test_outlier_auc_gaussian(benchmark: BenchmarkFixture, codes: np.ndarray) -> None:
     benchmark(outlier_auc_gaussian, codes, codes, codes)
+
+
+def test_outlier_auc_standard_normal(benchmark: BenchmarkFixture, codes: np.ndarray) -> None:
+    benchmark(outlier_auc_standard_normal, codes, codes)

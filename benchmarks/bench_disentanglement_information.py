@@ -2,7 +2,7 @@
 
 10 latents, 6 factors of up to 40 values, 10,000 points (and 5,000 test points), one thread:
 
-    OMP_NUM_THREADS=1 python -m pytest benchmarks/bench_disentanglement_information.py --benchmark-enable
+    python -m pytest benchmarks/bench_disentanglement_information.py --benchmark-enable
 
 References are disent's functions where it has the metric, and else the authors' algorithm in NumPy and scikit-learn.
 """

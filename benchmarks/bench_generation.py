@@ -2,14 +2,12 @@
 
 python -m pytest benchmarks/bench_generation.py --benchmark-enable --benchmark-group-by=group
 
-Images are 3x32x32. BENCH_THREADS (1, if unset) sets the threads; on a busy machine, --benchmark-timer=time.process_time
-counts the CPU seconds of all threads instead.
+Images are 3x32x32, and there is one thread; on a busy machine, --benchmark-timer=time.process_time counts CPU seconds.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from threadpoolctl import threadpool_limits
 
 from bench.metrics.base import Unmeasurable
 from bench.metrics.extractors import EXTRACTORS, extract_features, remembered_features
@@ -29,14 +26,6 @@ from bench.torchvision_compat import import_torchvision
 
 CPU = torch.device("cpu")
 EFFICIENTNET = EXTRACTORS["efficientnet-lite0"]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[int]:
-    count = int(os.environ.get("BENCH_THREADS", "1"))
-    torch.set_num_threads(count)
-    with threadpool_limits(count):
-        yield count
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,6 @@ from bench.torchvision_compat import import_torchvision
 COUNT = 10_000
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (COUNT, 3, 32, 32), dtype=np.uint8)
@@ -95,7 +90,7 @@ def test_memorization_by_the_authors_steps(
 
     def reference() -> None:
         flat = [points.reshape(len(points), -1) for points in (decoded[:1000], images[1000:], images[:1000])]
-        samples, train, held_out = flat[0], flat[1] / 255, flat[2] / 255
+        samples, train, held_out = flat[0], flat[1] / np.float32(255), flat[2] / np.float32(255)
         search = NearestNeighbors(n_neighbors=1).fit(train)
         distances = [search.kneighbors(points)[0] for points in (samples, held_out)]
         mannwhitneyu(*distances, alternative="less")
