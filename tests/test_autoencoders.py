@@ -362,6 +362,26 @@ def test_the_score_of_gwae_is_the_critics_value_at_a_draw_of_the_posterior_and_i
     torch.testing.assert_close(score, model.critic(model.decode(codes), codes)[:, 0])
 
 
+def test_the_score_of_gwae_is_higher_for_what_its_critic_learned_to_tell_from_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    model = GWAE(SHAPE, latent_dim=3, width=4, critic_lr=1e-3)
+    for _ in range(60):
+        with torch.no_grad():
+            codes = torch.randn(32, 3) + 2
+            images = model.decoder(codes)
+        model.critic_step(images, codes)
+    scores = []
+    with torch.no_grad():
+        for codes in (torch.randn(32, 3) + 2, model.sample_prior(32)):
+            monkeypatch.setattr(model, "draw_codes", lambda _, codes=codes: codes)
+            scores.append(model.score(digits()))
+    like_data, like_samples = scores
+    assert (like_data < like_samples.mean()).all()
+    assert like_samples.mean() - like_data.mean() > 1
+
+
 def test_every_layer_of_the_critic_has_spectral_norm_1() -> None:
     torch.manual_seed(0)
     critic = GWAE(SHAPE, latent_dim=3, width=4).critic
