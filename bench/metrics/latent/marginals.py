@@ -20,8 +20,7 @@ RANK_TOLERANCE = 1e-10
         "latent-ks-mean": Output(
             "min",
             "0 to 1",
-            "gap of the distribution functions of drawn codes to the model's own prior, in its units, "
-            "mean over dimensions",
+            "gap between the distribution functions of drawn codes and the model's own prior, mean over dimensions",
         ),
         "latent-ks-max": Output("min", "0 to 1", "the same in the dimension where it is widest"),
     },
