@@ -17,17 +17,11 @@ from bench.metrics.disentanglement.dci import (
     disentanglement_and_completeness,
     split_gains,
 )
-from bench.metrics.disentanglement.points import import_disent
+from bench.metrics.disentanglement.points import choose, import_disent
+from tests.factor_codes import linear_mix, random_factors
 
 Scores = Mapping[str, Any]
 FACTORS = np.random.default_rng(0).integers(0, 4, (450, 3))
-
-
-def linear_mix(factors: np.ndarray, num_codes: int) -> np.ndarray:
-    """Codes that are random linear mixtures of the factors, with a little noise."""
-    rng = np.random.default_rng(1)
-    mixed = factors @ rng.standard_normal((factors.shape[1], num_codes))
-    return (mixed + 0.1 * rng.standard_normal(mixed.shape)).astype(np.float32)
 
 
 def entropy(probabilities: np.ndarray, base: float) -> float:
@@ -111,6 +105,11 @@ class TestEachProtocol:
         assert scores(np.ascontiguousarray(3 - 2 * codes[:, ::-1])) == pytest.approx(scores(codes), abs=0.03)
 
     @EACH_PROTOCOL
+    def test_the_order_of_points_does_not_matter_at_all(self, name: str, scores: Protocol) -> None:
+        codes, order = linear_mix(FACTORS, 4), np.random.default_rng(2).permutation(450)
+        assert scores(codes[order], FACTORS[order]) == scores(codes)
+
+    @EACH_PROTOCOL
     def test_the_points_are_drawn_from_the_generator(self, name: str, scores: Protocol) -> None:
         codes = linear_mix(FACTORS, 4)
         first, again, other = (scores(codes, seed=seed) for seed in (1, 1, 2))
@@ -184,7 +183,7 @@ class TestBoosting:
     def test_scores_are_those_of_the_reference_implementation(self) -> None:
         codes = linear_mix(FACTORS, 4)
         rng = np.random.default_rng(3)
-        points = rng.permutation(450)
+        points = choose(codes, FACTORS, 450, rng)
         train, test = points[:300], points[300:]
         before = np.random.get_state()
         np.random.seed(rng.integers(2**32))
@@ -200,6 +199,15 @@ class TestBoosting:
 
 
 class TestHistogram:
+    @pytest.mark.parametrize(("order", "least", "greatest"), [("as the factors", 0.9, 1), ("shuffled", 0, 0.2)])
+    def test_ten_factors_of_ten_values_end_to_end(self, order: str, least: float, greatest: float) -> None:
+        factors = 1 + random_factors(2000, *[10] * 10)
+        codes = factors if order == "as the factors" else np.random.default_rng(1).permutation(factors)
+        generator = np.random.default_rng(0)
+        found = dci_histogram(codes.astype(np.float32), factors, generator, num_train=1000, num_test=1000)
+        assert least <= found["dci-histogram-disentanglement"] <= greatest
+        assert least <= found["dci-histogram-completeness"] <= greatest
+
     def test_gains_are_those_of_the_splits_that_the_trees_make(self) -> None:
         """A tree that splits by latent 0, then by latents 1 and 2; gains of gradients p - y and curvatures p(1 - p)."""
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -247,7 +255,7 @@ class TestRandomForest:
 
         codes = linear_mix(FACTORS, 4)
         rng = np.random.default_rng(5)
-        points = rng.permutation(450)
+        points = choose(codes, FACTORS, 450, rng)
         train, test = points[:301], points[301:]
         seed = int(rng.integers(2**32))
         targets = [(FACTORS[:, 0] == value).astype(float) for value in range(4)]

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from bench.metrics.base import Unmeasurable
 from bench.metrics.disentanglement import posterior_information
+from bench.metrics.disentanglement.points import choose
 from bench.metrics.disentanglement.posterior_information import quantized, rmig_jemmig, wsepin_windin
 from tests.factor_codes import factor_grid, linear_mix, random_factors
 
@@ -76,6 +77,14 @@ class TestRMIG:
         assert scores["jemmig-normalized"] == pytest.approx(
             np.mean((math.log(100) - gaussian) / (factor_entropies + math.log(100))), abs=1e-3
         )
+
+    def test_of_latents_that_tie_that_of_the_largest_joint_entropy_counts(self) -> None:
+        """Collapsed posteriors tell nothing: a Gaussian's entropy in bins is ½ ln(2πe σ²) less their width's."""
+        log_variances = np.array([-3, -1, -2], dtype=np.float32)
+        expected = np.log(SIZES).mean() + 0.5 * math.log(2 * math.pi * math.e) - 0.5 - math.log(0.08)
+        for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):
+            scores = quantized_scores(np.zeros(GRID.shape), log_variances[order], GRID)
+            assert scores["jemmig"] == pytest.approx(expected, abs=1e-3)
 
     def test_latents_given_twice_have_no_gap(self) -> None:
         scores = quantized_scores(np.tile(GRID / 2, 2), TIGHT, GRID)
@@ -189,7 +198,7 @@ class TestWSEPIN:
         means, log_variances = (array[:60] for array in posteriors())
         points, latents = means.shape
         rng = np.random.default_rng(3)
-        chosen = rng.permutation(points)
+        chosen = choose(np.hstack([means, log_variances]), None, points, rng)
         sources = rng.integers(points, size=80)
         centers = means[chosen].astype(np.float64)
         deviations = np.exp(0.5 * log_variances[chosen].astype(np.float64))
@@ -221,18 +230,26 @@ class TestWSEPIN:
         monkeypatch.setattr(posterior_information, "_PAIRS_AT_ONCE", 3 * len(means))
         assert sampled_scores(means, log_variances) == pytest.approx(whole, abs=1e-12)
 
-    def test_order_of_points_order_and_sign_of_latents_matter_no_more_than_draws(self) -> None:
+    def test_order_and_sign_of_latents_matter_no_more_than_draws(self) -> None:
         means, log_variances = posteriors()
         expected = sampled_scores(means, log_variances, draws=4000)
-        order = np.random.default_rng(2).permutation(len(means))
-        turned = means[order][:, [2, 0, 1]] * np.array([1, -1, -1], dtype=np.float32)
-        scores = sampled_scores(turned, log_variances[order][:, [2, 0, 1]], draws=4000)
+        turned = means[:, [2, 0, 1]] * np.array([1, -1, -1], dtype=np.float32)
+        scores = sampled_scores(turned, log_variances[:, [2, 0, 1]], draws=4000)
         assert scores == pytest.approx(expected, abs=0.05)
 
     def test_many_latents_neither_underflow_nor_overflow(self) -> None:
         means = 50 * np.random.default_rng(0).standard_normal((30, 300))
         for log_variance in (-40, 0, 80):
             assert all(-1e-9 < value < np.log(30) + 1e-9 for value in sampled_scores(means, log_variance).values())
+
+    def test_order_of_points_does_not_matter_at_all(self) -> None:
+        means, log_variances = posteriors()
+        order = np.random.default_rng(2).permutation(len(means))
+        assert sampled_scores(means[order], log_variances[order]) == sampled_scores(means, log_variances)
+
+    def test_no_draws_are_unmeasurable(self) -> None:
+        with pytest.raises(Unmeasurable, match="0 draws were asked for"):
+            sampled_scores(*posteriors(), draws=0)
 
     def test_the_draws_are_of_the_generator(self) -> None:
         scores = [sampled_scores(*posteriors(), seed=seed)["wsepin"] for seed in (1, 1, 2)]

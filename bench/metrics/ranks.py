@@ -20,10 +20,11 @@ def share_above(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def order_by_norm(codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-    """Indices that sort codes [N, d] by their norms, and equal ones by label, where labels [N] are given.
+    """Indices that sort codes [N, d] by their norms, and equal ones by label, where labels [N] or [N, F] are given.
 
-    Algorithms that draw starting points or break ties by position give the same answer for the same items in whatever
-    order, with the latents in whatever order and of whatever sign, when they run on items sorted so.
+    Algorithms that draw items or break ties by position give the same answer for the same items in whatever order, with
+    the latents in whatever order and of whatever sign, when they run on items sorted so.
     """
-    norms = np.square(codes.astype(np.float64)).sum(axis=1)
-    return np.lexsort((labels, norms)) if labels is not None else np.argsort(norms, kind="stable")
+    # Squares are added in order of size, so that the last digit does not depend on the order of the latents.
+    norms = np.sort(np.square(codes.astype(np.float64)), axis=1).sum(axis=1)
+    return np.lexsort((*np.atleast_2d(labels.T), norms)) if labels is not None else np.argsort(norms, kind="stable")

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.disentanglement.boosting import fit_classifiers
-from bench.metrics.disentanglement.points import DRAWN, draw, import_disent, require_varying
+from bench.metrics.disentanglement.points import DRAWN, draw, import_disent, require_varying, scaled_targets
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
@@ -89,6 +89,7 @@ def _require_two(codes: np.ndarray, factors: np.ndarray) -> None:
 
 @metric(
     table="disentanglement",
+    version=2,
     source="Eastwood and Williams 2018 (ICLR, By-7dz-AZ); protocol of Locatello et al. 2019",
     outputs=_outputs("dci", _ACCURACY),
     protocol={"classifier": "gradient-boosted trees, scikit-learn's defaults", "points": DRAWN},
@@ -198,9 +199,10 @@ def dci_random_forest(
 ) -> dict[str, float]:
     """DCI of draws of the posterior [N, d] and factors [N, F] by random-forest regressors, as GWAE's authors.
 
-    For 3D Shapes they give one_hot = [4], the shape; each of its values then counts as a factor of its own. The
-    depth is the same for all targets. Their hues are multiples of 0.1 up to 0.9 rather than scaled to [0, 1], and a
-    target that no latent helps to predict counts there as complete, here not at all.
+    Departures from their code: it takes all images of the test split, this `num_samples`; for 3D Shapes it has a column
+    for each value of the shape, here to be asked for by one_hot = [4], and each then counts as a factor of its own;
+    its hues are multiples of 0.1 up to 0.9 rather than scaled to [0, 1]; and a target that no latent helps to
+    predict counts there as complete, here not at all. The depth is the same for all targets, as there.
 
     Raises:
         Unmeasurable: fewer points than asked for, so few that a fold would be empty, a single latent or target, codes
@@ -211,7 +213,7 @@ def dci_random_forest(
     if num_train < FOREST_FOLDS:
         raise Unmeasurable(f"{num_train} training points are fewer than the {FOREST_FOLDS} folds")
     require_varying(factors)
-    targets = _targets(factors, one_hot)
+    targets = scaled_targets(factors, one_hot)
     _require_two(codes, targets)
     train, test = slice(num_train), slice(num_train, None)
     seed = int(rng.integers(2**32))
@@ -224,20 +226,6 @@ def dci_random_forest(
     ]
     importance = np.stack([forest.feature_importances_ for forest in forests], axis=1)
     return _scores("dci-random-forest", importance, float(np.maximum(0, 1 - 6 * np.array(errors)).mean()))
-
-
-def _targets(factors: np.ndarray, one_hot: tuple[int, ...]) -> np.ndarray:
-    """Factors [N, F] as regression targets, float64 [N, T] in [0, 1]."""
-    unknown = [index for index in one_hot if not 0 <= index < factors.shape[1]]
-    if unknown:
-        raise Unmeasurable(f"one_hot names factor {unknown[0]}; factors are numbered 0 to {factors.shape[1] - 1}")
-    columns = []
-    for index, factor in enumerate(factors.T):
-        if index in one_hot:
-            columns.append(factor[:, None] == np.unique(factor))
-        else:
-            columns.append(((factor - factor.min()) / np.ptp(factor))[:, None])
-    return np.concatenate(columns, axis=1, dtype=np.float64)
 
 
 def _chosen_depth(codes: np.ndarray, targets: np.ndarray, seed: int, pool: ThreadPoolExecutor) -> int:

@@ -2,10 +2,12 @@
 
 All are of Do and Tran (2020, arXiv 1908.09961) and take the Gaussian posteriors q(z|x) of N points as the aggregate
 q(z) = Σ_n q(z|x_n) / N, so that noise in a latent counts against what it tells. The algorithms are those of the
-authors' code (clarken92/DisentanglementMetrics) in float64, with two departures, neither of which matters where the
-originals are sound: logarithms are of the probabilities themselves, not of ones raised to 1e-8, and densities are
-multiplied as logarithms. The floor of 1e-8 under a density would cap the entropy of all latents together at 18.4 nats,
-which a standard Gaussian exceeds from 13 dimensions on.
+authors' code (clarken92/DisentanglementMetrics) in float64, with two departures. Logarithms are of the probabilities
+of bins themselves, not of ones raised to 1e-8. And where the authors raise to 1e-8 the density of each latent before
+they are multiplied, and the mean of the products over points, there is no floor here: the second caps the entropy of
+all latents together at 18.4 nats, which a standard Gaussian exceeds from 13 dimensions on. Values agree wherever the
+floors are not reached. There are 100 bins, the default of the authors' script and of vaetc; a script of theirs that
+runs it sets 200.
 
 GWAE's code (vaetc) reports other numbers under these names: it averages over batches, makes factors binary, leaves RMIG
 in nats, and takes H(z|y) for the joint entropy H(z, y), so that its JEMMIG is lower by H(y).
@@ -24,6 +26,8 @@ BINS = 100
 LIMITS = (-4.0, 4.0)
 FAINTEST_PEAK = 1e-5
 """A posterior whose density is lower than this at every bin's center is a point, in the bin of its mean."""
+TIED_WITHIN = 1e-12
+"""Informations in nats that differ by no more are equal but for rounding."""
 LOG_VARIANCES = (float(np.log(1e-8)), 80.0)
 """Log variances are clipped to this; the lower end is the authors' floor, the upper one keeps squares finite."""
 
@@ -53,7 +57,8 @@ _PAIRS_AT_ONCE = 1 << 16  # a draw and a point: bounds the memory of log densiti
     protocol={
         "bins": BINS,
         "limits": list(LIMITS),
-        "bin_probability": "density at its center, normalized over bins; means beyond the limits in the outer bins",
+        "bin_probability": "density at its center, normalized over bins",
+        "faint_posteriors": f"density under {FAINTEST_PEAK:g} at every center: all in the mean's bin, or the outer one",
         "points": DRAWN,
     },
 )
@@ -68,14 +73,16 @@ def rmig_jemmig(
     """RMIG and JEMMIG of posterior means and log variances [N, d], d ≥ 2, and factors [N, F].
 
     With z* the latent most informative of factor y, I* its information and I° that of the second best latent:
-    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. The authors' code normalizes JEMMIG to a share of its bound
-    H(y) + ln BINS, where less is better; 1 less that, as in Carbonneau et al.'s review, is reported here.
+    RMIG = (I* - I°) / H(y), JEMMIG = H(z*, y) - I* + I°. Where latents tie, as collapsed ones do, rounding should not
+    choose z*: of those within 1e-12 of the best it is the one of the largest joint entropy. The authors' code
+    normalizes JEMMIG to a share of its bound H(y) + ln BINS, where less is better; 1 less that, as in Carbonneau et
+    al.'s review, is reported here.
 
     Raises:
         Unmeasurable: fewer points than asked for, one latent dimension, posteriors that are not finite, or a factor
             with a single value.
     """
-    means, deviations, chosen = _draw_posteriors(posterior_means, posterior_log_variances, num_samples, rng)
+    means, deviations, chosen = _draw_posteriors(posterior_means, posterior_log_variances, factors, num_samples, rng)
     factors = factors[chosen]
     if means.shape[1] < 2:
         raise Unmeasurable("RMIG and JEMMIG compare two latent dimensions; the posteriors have one")
@@ -84,7 +91,8 @@ def rmig_jemmig(
     informations, joint_entropies = information(joint), entropy(joint.reshape(*joint.shape[:2], -1))
     factor_entropies = entropy(joint[0].sum(axis=-1))
     second, best = np.sort(informations, axis=0)[-2:]
-    jemmig = np.take_along_axis(joint_entropies, informations.argmax(axis=0)[None], axis=0)[0] - best + second
+    tied = informations >= best - TIED_WITHIN
+    jemmig = np.where(tied, joint_entropies, -np.inf).max(axis=0) - best + second
     return {
         "rmig": float(((best - second) / factor_entropies).mean()),
         "jemmig": float(jemmig.mean()),
@@ -126,9 +134,11 @@ def wsepin_windin(
     values are over `draws` codes; time grows as num_samples · draws · d; no information exceeds ln num_samples.
 
     Raises:
-        Unmeasurable: fewer points than asked for, or posteriors that are not finite.
+        Unmeasurable: fewer points than asked for, no draws, or posteriors that are not finite.
     """
-    means, deviations, _ = _draw_posteriors(posterior_means, posterior_log_variances, num_samples, rng)
+    if draws < 1:
+        raise Unmeasurable(f"{draws} draws were asked for")
+    means, deviations, _ = _draw_posteriors(posterior_means, posterior_log_variances, None, num_samples, rng)
     given, marginal = sampled_log_densities(means, deviations, draws, rng)
     # columns of both: each latent, all latents but each, all latents
     latents = means.shape[1]
@@ -224,10 +234,10 @@ def _log_mean_exp(logs: np.ndarray) -> np.ndarray:
 
 
 def _draw_posteriors(
-    means: np.ndarray, log_variances: np.ndarray, count: int, rng: np.random.Generator
+    means: np.ndarray, log_variances: np.ndarray, factors: np.ndarray | None, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means and standard deviations of `count` posteriors in float64, and their indices."""
     require_finite(posterior_means=means, posterior_log_variances=log_variances)
-    chosen = choose(len(means), count, rng)
+    chosen = choose(np.concatenate([means, log_variances], axis=1), factors, count, rng)
     deviations = np.exp(0.5 * np.clip(log_variances[chosen].astype(np.float64), *LOG_VARIANCES))
     return means[chosen].astype(np.float64), deviations, chosen

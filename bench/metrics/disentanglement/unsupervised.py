@@ -68,22 +68,28 @@ def _unsupervised_scores_of(suffix: str, array: str, what: str) -> None:
     def unsupervised_scores(
         codes: np.ndarray, rng: np.random.Generator, *, num_samples: int = 10_000
     ) -> dict[str, float | Unmeasurable]:
-        """Three distances of codes [N, d] from independence, over `num_samples` of the N points; all 0 if constant.
+        """Three distances of codes [N, d] from independence, over `num_samples` of the N points.
 
         Raises:
-            Unmeasurable: fewer points than asked for, fewer than two, or codes that are not finite.
+            Unmeasurable: fewer points than asked for, fewer than two, codes that are not finite, or of which no latent
+                varies: the best scores would be those of a collapsed model.
         """
+        from threadpoolctl import threadpool_limits
+
         require_finite(codes=codes)
-        chosen = codes[choose(len(codes), num_samples, rng)].astype(np.float64)
+        chosen = codes[choose(codes, None, num_samples, rng)].astype(np.float64)
         if len(chosen) < 2:
             raise Unmeasurable("a covariance needs two points, one was asked for")
-        distance, normalized = gaussian_wasserstein_correlation(chosen)
-        return {
-            f"total-correlation{suffix}": gaussian_total_correlation(chosen),
-            f"wasserstein-correlation{suffix}": distance,
-            f"wasserstein-correlation-normalized{suffix}": normalized,
-            f"mutual-information-score{suffix}": mean_pairwise_information(chosen),
-        }
+        if (chosen == chosen[0]).all():
+            raise Unmeasurable(f"no latent dimension varies among the {len(chosen):,} codes")
+        with threadpool_limits(1):  # sums over points do not depend on the number of threads
+            distance, normalized = gaussian_wasserstein_correlation(chosen)
+            return {
+                f"total-correlation{suffix}": gaussian_total_correlation(chosen),
+                f"wasserstein-correlation{suffix}": distance,
+                f"wasserstein-correlation-normalized{suffix}": normalized,
+                f"mutual-information-score{suffix}": mean_pairwise_information(chosen),
+            }
 
     metric(
         name=f"unsupervised-scores{suffix}",
