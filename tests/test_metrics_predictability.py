@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 
 from bench.metrics.base import Unmeasurable
+from bench.metrics.disentanglement.points import choose, import_disent
 from bench.metrics.disentanglement.predictability import explicitness, sap
 from tests.factor_codes import linear_mix, random_factors
 
@@ -28,10 +30,15 @@ def score(metric: Callable, codes: np.ndarray, factors: np.ndarray = FACTORS, se
 
 def split(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> tuple[np.ndarray, ...]:
     """Training and test codes, training and test factors, as the metrics draw them from their generator."""
-    order = np.random.default_rng(seed).permutation(len(codes))
+    order = choose(codes, factors, len(codes), np.random.default_rng(seed))
     train, test = order[:TRAIN], order[TRAIN:]
     codes = codes.astype(np.float64)
     return codes[train], codes[test], factors[train], factors[test]
+
+
+def in_order_of_norm(codes: np.ndarray) -> np.ndarray:
+    """Codes, of norms up to 1, with a latent added that says how the points are sorted before they are drawn."""
+    return np.column_stack([codes, 10 + np.arange(len(codes)) / 10])
 
 
 class TestSAP:
@@ -41,6 +48,15 @@ class TestSAP:
         assert 0.2 < score(sap, factors.astype(np.float32), factors) < 0.4
         noise = np.random.default_rng(1).standard_normal((1500, 3)).astype(np.float32)
         assert 0 <= score(sap, noise, factors) < 0.05
+
+    def test_codes_equal_to_the_factors_score_nearly_1_where_factors_are_continuous(self) -> None:
+        """The known answer of disentanglement_lib's test; the study's settings take factors as discrete."""
+        codes = random_factors(3000, *[10] * 10).astype(np.float64).T
+        compute = import_disent("_sap")._compute_sap
+        parts = codes[:, :2000], codes[:, :2000], codes[:, 2000:], codes[:, 2000:]
+        assert 0.9 <= compute(*parts, continuous_factors=True)["sap.score"] <= 1
+        factors = codes.T.astype(np.int64)
+        assert score(sap, codes.T, factors, test=1000) < 0.4
 
     def test_codes_equal_to_factors_of_two_values_score_one_half(self) -> None:
         """One latent predicts all points, the others half of them."""
@@ -140,20 +156,20 @@ class TestExplicitness:
         factors[order] = np.arange(300)[:, None] % classes
         factors[order[0]] = 7  # a training point
         factors[order[-1]] = 8  # a test point
-        assert score(explicitness, np.eye(classes)[factors[:, 0] % classes], factors, test=100) > 0.99
+        assert score(explicitness, in_order_of_norm(np.eye(classes)[factors[:, 0] % classes]), factors, test=100) > 0.99
 
     def test_one_value_in_common_is_enough(self) -> None:
         order = np.random.default_rng(0).permutation(300)
         factors = np.empty((300, 1), dtype=np.int64)
         factors[order] = np.where(np.arange(300) < 200, np.arange(300) % 2, 1 + np.arange(300) % 2)[:, None]
-        assert score(explicitness, (factors == 1).astype(np.float32), factors, test=100) == 1
+        assert score(explicitness, in_order_of_norm((factors == 1).astype(np.float64)), factors, test=100) == 1
 
     def test_no_value_in_common_is_unmeasurable(self) -> None:
         order = np.random.default_rng(0).permutation(300)
         factors = np.empty((300, 1), dtype=np.int64)
         factors[order] = np.where(np.arange(300) < 200, np.arange(300) % 2, 2 + np.arange(300) % 2)[:, None]
         with pytest.raises(Unmeasurable, match="no value of factor 0 is among both the training and the test points"):
-            score(explicitness, CODES[:300], factors, test=100)
+            score(explicitness, in_order_of_norm(np.zeros((300, 1))), factors, test=100)
 
     def test_a_factor_with_one_value_among_test_points_is_unmeasurable(self) -> None:
         with pytest.raises(Unmeasurable, match=r"factor 0 \(of 0 to 2\) has a single value in the 1 points"):
@@ -167,9 +183,18 @@ def test_order_and_sign_of_latents_do_not_matter(metric: Callable) -> None:
 
 
 @every_metric
-def test_the_order_of_points_matters_no_more_than_the_split(metric: Callable) -> None:
+def test_the_order_of_points_does_not_matter_at_all(metric: Callable) -> None:
     order = np.random.default_rng(2).permutation(len(CODES))
-    assert score(metric, CODES[order], FACTORS[order]) == pytest.approx(score(metric, CODES), abs=0.05)
+    assert score(metric, CODES[order], FACTORS[order]) == score(metric, CODES)
+
+
+@every_metric
+def test_the_number_of_threads_does_not_matter(metric: Callable) -> None:
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(score(metric, CODES))
+    assert found[0] == found[1]
 
 
 @every_metric
