@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from bench.metrics.base import Unmeasurable
 from bench.metrics.probes import knn_probe, linear_probe, linear_probe_factors, linear_transfer
@@ -106,15 +107,19 @@ class TestLinearProbeOfFactors:
         score = linear_probe_factors(codes[0], TRAIN_FACTORS, codes[1], FACTORS)["linear-probe-factors"]
         assert score == pytest.approx(np.mean(single))
 
-    def test_constant_factors_are_left_out(self) -> None:
-        codes = TRAIN_FACTORS[:, :1] + 0.0, FACTORS[:, :1] + 0.0
-        constant = np.array([1, 0, 0])
-        score = linear_probe_factors(codes[0], TRAIN_FACTORS * constant, codes[1], FACTORS * constant)
-        assert score["linear-probe-factors"] == 1
+    def test_a_factor_with_one_value_is_unmeasurable_and_named(self) -> None:
+        with pytest.raises(Unmeasurable, match=r"factor 1 \(of 0 to 2\) has a single value in the 800 points"):
+            linear_probe_factors(TRAIN_CODES, TRAIN_FACTORS * [1, 0, 1], CODES, FACTORS)
 
-    def test_without_a_factor_that_varies_it_is_unmeasurable(self) -> None:
-        with pytest.raises(Unmeasurable, match="none of the 3 factors varies among the 800 images"):
-            linear_probe_factors(TRAIN_CODES, 0 * TRAIN_FACTORS, CODES, FACTORS)
+    def test_the_number_of_threads_does_not_matter(self) -> None:
+        rng = np.random.default_rng(4)
+        factors = rng.integers(0, 8, (4000, 2))
+        codes = (factors @ rng.standard_normal((2, 30)) + 3 * rng.standard_normal((4000, 30))).astype(np.float32)
+        found = []
+        for threads in (1, 2):
+            with threadpool_limits(threads):
+                found.append(linear_probe_factors(codes[:3000], factors[:3000], codes[3000:], factors[3000:]))
+        assert found[0] == found[1]
 
 
 class TestNearestNeighborProbe:
@@ -196,9 +201,15 @@ class TestLinearTransfer:
         score = linear_transfer(codes, factor, np.random.default_rng(3))["linear-transfer"]
         assert score == pytest.approx(best, abs=0.011)
 
-    def test_constant_factors_are_left_out(self) -> None:
-        alone = linear_transfer(self.CODES, TRAIN_FACTORS[:, :1], np.random.default_rng(0))
-        assert linear_transfer(self.CODES, TRAIN_FACTORS * [1, 0, 0], np.random.default_rng(0)) == alone
+    def test_of_a_factor_in_one_hot_each_value_is_told_from_the_rest(self) -> None:
+        columns = np.column_stack([TRAIN_FACTORS[:, 0], TRAIN_FACTORS[:, 1, None] == range(3), TRAIN_FACTORS[:, 2]])
+        expected = linear_transfer(self.CODES, columns, np.random.default_rng(0))
+        assert linear_transfer(self.CODES, TRAIN_FACTORS, np.random.default_rng(0), one_hot=(1,)) == expected
+        assert linear_transfer(self.CODES, TRAIN_FACTORS, np.random.default_rng(0)) != expected
+
+    def test_a_factor_with_one_value_is_unmeasurable_and_named(self) -> None:
+        with pytest.raises(Unmeasurable, match=r"factor 1 \(of 0 to 2\) has a single value in the 800 points"):
+            linear_transfer(self.CODES, TRAIN_FACTORS * [1, 0, 1], np.random.default_rng(0))
 
     def test_order_of_images_does_not_matter(self) -> None:
         plain = linear_transfer(self.CODES, TRAIN_FACTORS, np.random.default_rng(0))
@@ -212,7 +223,7 @@ class TestLinearTransfer:
     def test_too_few_images_in_a_half_are_unmeasurable(self) -> None:
         factors = np.zeros((800, 1), dtype=np.int64)
         factors[:4] = 1
-        with pytest.raises(Unmeasurable, match="a half of factor 0 has 4 images, fewer than 5 folds"):
+        with pytest.raises(Unmeasurable, match=r"a half of target 0 \(of 0 to 0\) has 4 images, fewer than 5 folds"):
             linear_transfer(self.CODES, factors, np.random.default_rng(0))
 
     def test_codes_beyond_the_solver_are_unmeasurable(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
+from bench.metrics.disentanglement.points import require_varying, scaled_targets
 from bench.metrics.ranks import order_by_norm
 
 LINEAR_ITERATIONS = 1_000
@@ -58,7 +59,7 @@ def linear_probe(
             "max", "0 to 1", "accuracy of linear classifiers of the codes, a factor each, on test images"
         )
     },
-    protocol={**_LINEAR, "average": "over the factors that vary"},
+    protocol={**_LINEAR, "average": "over factors"},
 )
 def linear_probe_factors(
     train_codes: np.ndarray,
@@ -69,14 +70,17 @@ def linear_probe_factors(
     num_samples: int = 10_000,
     num_train: int = 10_000,
 ) -> dict[str, float]:
-    """The linear probe's accuracy, averaged over those of the factors [N, F] that vary among the training images.
+    """The linear probe's accuracy on codes [N, d], averaged over the factors [N, F].
 
     Raises:
-        Unmeasurable: no factor varies, or codes are not finite.
+        Unmeasurable: a factor with a single value among the training images, or codes that are not finite.
     """
-    varying = _varying(train_factors)
+    require_varying(train_factors)
     train_codes, codes = _standardized(train_codes, codes)
-    accuracies = [_linear_accuracy(train_codes, train_factors[:, f], codes, factors[:, f]) for f in varying]
+    accuracies = [
+        _linear_accuracy(train_codes, train_factor, codes, factor)
+        for train_factor, factor in zip(train_factors.T, factors.T, strict=True)
+    ]
     return {"linear-probe-factors": float(np.mean(accuracies))}
 
 
@@ -127,24 +131,32 @@ def knn_probe(
     arrays={"codes": "drawn_codes"},
     protocol={
         "codes": "draws of the posterior",
-        "classes": "factor at least midway between its least and its greatest value, or below",
+        "classes": "factor at least midway between its least and its greatest value, or below; "
+        "of those in one_hot, each value or another",
         "classifier": f"logistic regression, L1, the best C of {', '.join(map(str, TRANSFER_STRENGTHS))}",
         "solver": "liblinear, at most 100 iterations",
         "validation": f"{TRANSFER_FOLDS} stratified folds",
-        "average": "over the factors that vary",
+        "average": "over factors, and values of those in one_hot",
     },
 )
 def linear_transfer(
-    codes: np.ndarray, factors: np.ndarray, rng: np.random.Generator, *, num_samples: int = 10_000
+    codes: np.ndarray,
+    factors: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    num_samples: int = 10_000,
+    one_hot: tuple[int, ...] = (),
 ) -> dict[str, float]:
-    """Mean over varying factors [N, F] of the accuracy of telling their halves from codes [N, d].
+    """Mean over factors [N, F] of the accuracy of telling their halves from draws of the posterior [N, d].
 
-    As in vaetc, C is the best on the validation folds themselves, which flatters slightly. A factor that does not
-    vary, which counts as 1 there, is left out here.
+    As in vaetc, C is the best on the validation folds themselves, which flatters slightly. Departures from it: it takes
+    all images of the test split, this `num_samples`; for 3D Shapes it has a column for each value of the shape, here to
+    be asked for by one_hot = [4]; its folds are of images as they come, these of shuffled ones; and a factor that does
+    not vary counts as 1 there.
 
     Raises:
-        Unmeasurable: no factor varies, one has fewer images in a half than folds, or codes are not finite or beyond
-            what liblinear takes.
+        Unmeasurable: a factor has a single value, or fewer images in a half than folds, no factor has a number in
+            `one_hot`, or codes are not finite or beyond what liblinear takes.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -152,17 +164,20 @@ def linear_transfer(
     require_finite(codes=codes)
     if np.abs(codes).max() >= LIBLINEAR_LIMIT:
         raise Unmeasurable(f"codes reach {np.abs(codes).max():g}; liblinear takes values below {LIBLINEAR_LIMIT:g}")
-    order = order_by_norm(codes)
-    codes, factors = codes[order].astype(np.float64), factors[order]
+    require_varying(factors)
+    order = order_by_norm(codes, factors)
+    codes, targets = codes[order].astype(np.float64), scaled_targets(factors[order], one_hot)
     folds = StratifiedKFold(TRANSFER_FOLDS, shuffle=True, random_state=int(rng.integers(2**32)))
     seed = int(rng.integers(2**31))  # liblinear visits coordinates in random order
     accuracies = []
-    for f in _varying(factors):
-        upper = 2 * factors[:, f] >= factors[:, f].min() + factors[:, f].max()
+    for number, upper in enumerate((targets >= 0.5).T):
         fewest = min(upper.sum(), (~upper).sum())
         if fewest < TRANSFER_FOLDS:
-            raise Unmeasurable(f"a half of factor {f} has {fewest} images, fewer than {TRANSFER_FOLDS} folds")
-        with _unconverged_allowed():
+            raise Unmeasurable(
+                f"a half of target {number} (of 0 to {targets.shape[1] - 1}) has {fewest} images, fewer than "
+                f"{TRANSFER_FOLDS} folds"
+            )
+        with _bounded_work():
             accuracies.append(
                 max(
                     cross_val_score(
@@ -190,17 +205,22 @@ def _linear_accuracy(
 ) -> float:
     from sklearn.linear_model import LogisticRegression
 
-    with _unconverged_allowed():
+    with _bounded_work():
         classifier = LogisticRegression(max_iter=LINEAR_ITERATIONS).fit(train_codes, train_classes)
-    return float((classifier.predict(codes) == classes).mean())
+        return float((classifier.predict(codes) == classes).mean())
 
 
 @contextmanager
-def _unconverged_allowed() -> Iterator[None]:
-    """The protocols bound the iterations: a classifier that reaches the bound is as good as any other."""
-    from sklearn.exceptions import ConvergenceWarning
+def _bounded_work() -> Iterator[None]:
+    """The protocols bound the iterations: a classifier that reaches the bound is as good as any other.
 
-    with warnings.catch_warnings():
+    Products of matrices are on one thread, since on several they are summed in another order, which may decide a
+    prediction.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
 
@@ -208,11 +228,3 @@ def _unconverged_allowed() -> Iterator[None]:
 def _require_classes(train_labels: np.ndarray) -> None:
     if (train_labels == train_labels[0]).all():
         raise Unmeasurable(f"the {len(train_labels)} training images are all of one class")
-
-
-def _varying(factors: np.ndarray) -> np.ndarray:
-    """Indices of the factors with more than one value."""
-    varying = np.flatnonzero((factors != factors[0]).any(axis=0))
-    if not len(varying):
-        raise Unmeasurable(f"none of the {factors.shape[1]} factors varies among the {len(factors)} images")
-    return varying
