@@ -238,3 +238,4 @@ def test_protocol_says_the_number_of_clusters() -> None:
     metric = all_metrics()["kmeans"]
     assert metric.protocol_for({"clusters": None})["clusters"] == "as many as classes"
     assert metric.protocol_for({"clusters": 20})["clusters"] == 20
+    assert metric.protocol_for({"clusters": 0})["clusters"] == 0

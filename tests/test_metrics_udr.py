@@ -34,12 +34,15 @@ def rotated(seed: int, count: int = 5) -> np.ndarray:
 
 
 class TestKnownAnswers:
-    def test_models_alike_up_to_order_sign_and_scale_score_1(self) -> None:
-        """By Lasso 1 - its penalty: the weight of the one latent that tells the other, shrunk by 0.1."""
+    def test_models_alike_up_to_order_sign_and_scale_score_nearly_1(self) -> None:
+        """By Lasso 1 - its penalty: the weight of the one latent that tells the other, shrunk by 0.1.
+
+        By rank less the small correlations of 1,000 random points, which the relative strength counts.
+        """
         models = [SOURCES, 3 * rearranged(SOURCES, 1), rearranged(SOURCES, 2) + 5]
         found = scores(models)
-        assert found["udr-spearman"] == pytest.approx([1, 1, 1], abs=0.2)
-        assert found["udr-lasso"] == pytest.approx([0.9, 0.9, 0.9], abs=0.01)
+        assert found["udr-spearman"] == pytest.approx([0.89] * 3, abs=0.005)
+        assert found["udr-lasso"] == pytest.approx([0.9] * 3, abs=1e-6)
 
     def test_uncorrelated_latents_alike_score_1_by_rank(self) -> None:
         """All sign patterns of five latents, each as often: rank correlations are 0 or 1."""

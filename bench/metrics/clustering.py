@@ -154,7 +154,8 @@ def _cluster(
 
 def _clusters_protocol(facts: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
     def protocol(options: Any) -> dict[str, Any]:
-        return {**facts, **_SEPARATION, **({} if options["clusters"] else {"clusters": "as many as classes"})}
+        clusters = {"clusters": "as many as classes"} if options["clusters"] is None else {}
+        return {**facts, **_SEPARATION, **clusters}
 
     return protocol
 
