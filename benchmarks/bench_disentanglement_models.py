@@ -11,7 +11,6 @@ and scikit-learn; those of interventions look codes up, where the authors' rende
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -85,27 +84,33 @@ def reference_dci_random_forest() -> None:
 def reference_factor_vae_score() -> None:
     spread = np.var(CODES[:TRAIN], axis=0, ddof=1)
     votes = np.zeros((6, 10))
-    for factor, points in _batches():
+    rng, members = np.random.RandomState(0), _members()
+    for _ in range(TRAIN + TEST):
+        factor = rng.randint(6)
+        points = rng.choice(members[factor][FACTORS[rng.randint(TRAIN), factor]], BATCH)
         votes[factor, np.argmin(np.var(CODES[points], axis=0, ddof=1) / spread)] += 1
 
 
 def reference_beta_vae_score() -> None:
+    """Left points at random, and to each a right one of the same value, by the classifier of the study's time."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
 
+    rng, members = np.random.RandomState(0), _members()
     features, labels = [], []
-    for (factor, left), (_, right) in zip(_batches(), _batches(), strict=True):
-        features.append(np.mean(np.abs(CODES[left] - CODES[right]), axis=0))
-        labels.append(factor)
-    LogisticRegression().fit(features[:TRAIN], labels[:TRAIN]).score(features[TRAIN:], labels[TRAIN:])
-
-
-def _batches() -> Any:
-    """The factor and the points of each vote."""
-    rng = np.random.RandomState(0)
-    members = [[np.flatnonzero(factor == value) for value in range(factor.max() + 1)] for factor in FACTORS[:TRAIN].T]
     for _ in range(TRAIN + TEST):
         factor = rng.randint(6)
-        yield factor, rng.choice(members[factor][FACTORS[rng.randint(TRAIN), factor]], BATCH)
+        left = rng.randint(TRAIN, size=BATCH)
+        right = [rng.choice(members[factor][value]) for value in FACTORS[left, factor]]
+        features.append(np.mean(np.abs(CODES[left] - CODES[right]), axis=0))
+        labels.append(factor)
+    classifier = OneVsRestClassifier(LogisticRegression(solver="liblinear"))
+    classifier.fit(features[:TRAIN], labels[:TRAIN]).score(features[TRAIN:], labels[TRAIN:])
+
+
+def _members() -> list[list[np.ndarray]]:
+    """Of each factor and value, the points that have it."""
+    return [[np.flatnonzero(factor == value) for value in range(factor.max() + 1)] for factor in FACTORS[:TRAIN].T]
 
 
 def reference_irs() -> None:

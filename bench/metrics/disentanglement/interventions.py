@@ -85,8 +85,8 @@ def factor_vae_score(
     A vote fixes a random factor at the value of a random point, draws `batch` points that share it, and gives the
     latent whose variance among them, relative to that among all points, is least. A latent stands for the factor that
     most of its training votes were from; the score is how often that is right for test votes. It is 0 where every
-    latent is pruned. The paper and the study's text prune by variance; the study's code compares the threshold with
-    the standard deviation, as is done here.
+    latent is pruned. The threshold is often said to be of the variance; the study's code compares it with the
+    standard deviation, as is done here.
 
     Raises:
         Unmeasurable: fewer points than asked for, one factor, codes that are not finite, a factor with a single value,
