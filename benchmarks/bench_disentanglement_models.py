@@ -29,10 +29,11 @@ LOG_VARIANCES = [np.full_like(means, -3) for means in MEANS]
 
 def ours(name: str, threads: int = 1, **options: int) -> None:
     metric = all_metrics()[name]
+    count = None if "num_train" in metric.options else TRAIN
     arrays = {
-        "codes": CODES,
-        "drawn_codes": CODES,
-        "factors": FACTORS,
+        "codes": CODES[:count],
+        "drawn_codes": CODES[:count],
+        "factors": FACTORS[:count],
         "posterior_means": MEANS,
         "posterior_log_variances": LOG_VARIANCES,
         "rng": np.random.default_rng(0),
@@ -101,7 +102,10 @@ def reference_beta_vae_score() -> None:
     for _ in range(TRAIN + TEST):
         factor = rng.randint(6)
         left = rng.randint(TRAIN, size=BATCH)
-        right = [rng.choice(members[factor][value]) for value in FACTORS[left, factor]]
+        right = np.empty_like(left)
+        for value in np.unique(FACTORS[left, factor]):
+            of_value = FACTORS[left, factor] == value
+            right[of_value] = rng.choice(members[factor][value], of_value.sum())
         features.append(np.mean(np.abs(CODES[left] - CODES[right]), axis=0))
         labels.append(factor)
     classifier = OneVsRestClassifier(LogisticRegression(solver="liblinear"))

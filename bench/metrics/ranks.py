@@ -27,4 +27,7 @@ def order_by_norm(codes: np.ndarray, labels: np.ndarray | None = None) -> np.nda
     """
     # Squares are added in order of size, so that the last digit does not depend on the order of the latents.
     norms = np.sort(np.square(codes.astype(np.float64)), axis=1).sum(axis=1)
-    return np.lexsort((*np.atleast_2d(labels.T), norms)) if labels is not None else np.argsort(norms, kind="stable")
+    order = np.argsort(norms, kind="stable")
+    if labels is None or (np.diff(norms[order]) > 0).all():
+        return order
+    return np.lexsort((*np.atleast_2d(labels.T), norms))

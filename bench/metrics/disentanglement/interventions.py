@@ -234,9 +234,9 @@ def _quantile(rows: np.ndarray, share: float) -> np.ndarray:
     """Of each row, as np.quantile, without what that does about every call: there is one a factor value."""
     position = share * (rows.shape[1] - 1)
     below = int(position)
-    above = min(below + 1, rows.shape[1] - 1)
-    parted = np.partition(rows, (below, above), axis=1)
-    return parted[:, below] + (position - below) * (parted[:, above] - parted[:, below])
+    parted = np.partition(rows, below, axis=1)
+    above = parted[:, below + 1 :].min(axis=1) if below < position else parted[:, below]
+    return parted[:, below] + (position - below) * (above - parted[:, below])
 
 
 def _drawn(
