@@ -6,6 +6,7 @@ its features (7 kB); both are verified before they are read.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,16 +109,17 @@ def _load(resize: int | None) -> SampleSimilarityLPIPS:
 @contextmanager
 def _hub_of(files: dict[str, Path]) -> Iterator[None]:
     """torch.hub with these files as its downloads: torch-fidelity reads its weights from there, and only there."""
-    import torch
-
-    before = torch.hub.get_dir()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Path(folder) / "checkpoints"
-        checkpoints.mkdir()
+        checkpoints = Path(folder) / "hub" / "checkpoints"
+        checkpoints.mkdir(parents=True)
         for url, file in files.items():
             (checkpoints / url.rsplit("/", 1)[-1]).symlink_to(file.absolute())
-        torch.hub.set_dir(folder)
+        # Not torch.hub.set_dir, after which the environment would no longer count.
+        before = os.environ.get("TORCH_HOME")
+        os.environ["TORCH_HOME"] = folder
         try:
             yield
         finally:
-            torch.hub.set_dir(before)
+            del os.environ["TORCH_HOME"]
+            if before is not None:
+                os.environ["TORCH_HOME"] = before
