@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
-from threadpoolctl import threadpool_limits
 
 from bench.metrics.base import Unmeasurable
 from bench.metrics.disentanglement.points import choose, import_disent
 from bench.metrics.disentanglement.predictability import explicitness, sap
-from tests.factor_codes import linear_mix, random_factors
+from tests.factor_codes import linear_mix, random_factors, threads_during
 
 TRAIN, TEST = 800, 400
 FACTORS = random_factors(TRAIN + TEST, 4, 2, 6)
@@ -188,13 +187,8 @@ def test_the_order_of_points_does_not_matter_at_all(metric: Callable) -> None:
     assert score(metric, CODES[order], FACTORS[order]) == score(metric, CODES)
 
 
-@every_metric
-def test_the_number_of_threads_does_not_matter(metric: Callable) -> None:
-    found = []
-    for threads in (1, 2):
-        with threadpool_limits(threads):
-            found.append(score(metric, CODES))
-    assert found[0] == found[1]
+def test_explicitness_is_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert threads_during(monkeypatch, LogisticRegression, "fit", lambda: score(explicitness, CODES)) == {1}
 
 
 @every_metric
