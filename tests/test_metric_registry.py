@@ -115,23 +115,17 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any], tolerance: floa
         if isinstance(value, Unmeasurable):
             assert str(found[output]) == str(value)
         else:
-            assert math.isclose(found[output], value, rel_tol=tolerance, abs_tol=tolerance), output
+            assert math.isclose(found[output], value, rel_tol=tolerance, abs_tol=1e-9), output
 
 
 class TestInvariance:
-    """Tolerances are relative; on a few hundred points, where a metric draws them at random, they are wide."""
+    """Tolerances are relative."""
 
-    ORDER: ClassVar[dict[str, float]] = {
-        # Other points are drawn for training and for the test ...
-        **dict.fromkeys(["dci", "dci-histogram", "dci-random-forest", "explicitness", "sap"], 0.4),
-        # ... for votes, for batches and for parts.
-        **dict.fromkeys(["beta-vae-score", "factor-vae-score", "wsepin-windin"], 0.02),
-        **dict.fromkeys([f"inception-score-{of}" for of in ("generation", "reconstruction", "interpolation")], 0.01),
+    ORDER: ClassVar[dict[str, float]] = {  # its ten parts are of other images
+        f"inception-score-{of}": 0.01 for of in ("generation", "reconstruction", "interpolation")
     }
     LATENT_ORDER: ClassVar[dict[str, float]] = {
-        **dict.fromkeys(
-            ["dci", "dci-histogram", "dci-random-forest"], 0.05
-        ),  # trees break ties by the order of latents
+        **dict.fromkeys(["dci", "dci-histogram"], 0.03),  # trees break ties by the order of latents
         "wsepin-windin": 0.02,  # a Monte Carlo estimate, of other draws
     }
     SIGN = LATENT_ORDER
@@ -160,10 +154,9 @@ class TestDirection:
     UNDECIDED: ClassVar[dict[str, str]] = {
         **{
             f"sharpness-{of}{end}": "noise is sharper than any image"
-            for of in ("generation", "reconstruction", "interpolation", "data")
+            for of in ("generation", "reconstruction", "interpolation")
             for end in ("", "-minimum")
         },
-        "data-copying-z": "bad samples are far from all training images",
         "memorized-share": "neither world copies",
         **{
             f"recall{over}-{of}": "noise reaches as far as images do"
@@ -193,7 +186,7 @@ class TestDirection:
     def test_a_better_model_is_better(self, name: str) -> None:
         better, worse = values(name, 0.95), values(name, 0.2)
         for output, facts in METRICS[name].outputs.items():
-            if output in self.UNDECIDED:
+            if output in self.UNDECIDED or facts.direction is None:
                 continue
             difference = better[output] - worse[output]
             assert difference < 0 if facts.direction == "min" else difference > 0, output
