@@ -39,11 +39,11 @@ def measure(setting: Setting, evidence: Evidence, threads: int, kept: dict[str, 
         if metric.across_seeds:
             kept |= {array_key(setting, split, parameter): array for parameter, array in arguments.items()}
             return []
-        values: Values = metric.compute(**arguments, **options)
+        values: Values = dict(metric.compute(**arguments, **options))
     except Exception as error:
         values = dict.fromkeys(metric.outputs, no_value(error))
     return metric_rows(
-        metric, options, values, split, items_used(metric, options, evidence), **_facts(metric, options, evidence)
+        metric, options, values, split, _items_used(metric, options, evidence), **_facts(metric, options, evidence)
     )
 
 
@@ -108,7 +108,7 @@ def _count(array: str, options: Mapping[str, Any]) -> int | None:
     return options.get("num_train" if array.startswith("train_") else "num_samples")
 
 
-def items_used(metric: Metric, options: Mapping[str, Any], evidence: Evidence) -> int | None:
+def _items_used(metric: Metric, options: Mapping[str, Any], evidence: Evidence) -> int | None:
     """How many items of the evaluated split a metric uses: those its options named num_* ask for, or all there are.
 
     Of a metric of generated samples these are the samples; its protocol tells of the images they are compared with.
