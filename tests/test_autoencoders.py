@@ -4,61 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from methods.autoencoders.ae import AE
 from methods.autoencoders.beta_vae import BetaVAE
-from methods.autoencoders.gwae import GWAE, LearnedPrior
-from methods.autoencoders.latent_ot import LatentOT, find_autoencoder
+from methods.autoencoders.gwae import GWAE
+from methods.autoencoders.latent_ot import LatentOT
 from methods.autoencoders.swae import SWAE
 from methods.autoencoders.untrained import Untrained
 from methods.autoencoders.vae import VAE, negative_log_likelihood
 from methods.autoencoders.wae_gan import WAEGAN, CodeDiscriminator
 from methods.autoencoders.wae_mmd import WAEMMD
-from methods.base import Autoencoder, Likelihood, Unsupported
+from methods.base import Likelihood, Unsupported
 from methods.parts.autoencoding import draw_gaussian, squared_error
 from methods.parts.divergences import imq_kernel, mmd, sliced_wasserstein
-from methods.parts.priors import GaussianMixturePrior, PriorName
+from methods.parts.priors import PriorName
 from methods.parts.wasserstein import Posterior
-
-SHAPE = (1, 8, 8)
-MAP: dict[str, Any] = {
-    "map_steps": 3,
-    "map_pretrain_steps": 2,
-    "map_batch_size": 16,
-    "map_hidden": (16, 8),
-    "map_rank": 1,
-}
-
-
-def digits(count: int = 32) -> Tensor:
-    """Blurred bars at random places, [count, 1, 8, 8]: something an autoencoder can learn."""
-    generator = torch.Generator().manual_seed(0)
-    place = 7 * torch.rand(count, 2, generator=generator)
-    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
-    squared = (rows - place[:, 0, None, None]) ** 2 + 0.2 * (columns - place[:, 1, None, None]) ** 2
-    return torch.exp(-squared / 2)[:, None]
-
-
-def trained(model: Autoencoder, steps: int, images: Tensor | None = None) -> Any:
-    """Trained as the harness does: seeded, prepared, trained, finished."""
-    model.planned_steps, model.steps_per_epoch = steps, 2
-    torch.manual_seed(1)
-    model.train()
-    images = digits() if images is None else images
-    for _ in model.prepare(repeat(images)) or ():
-        pass
-    for _ in range(steps):
-        model.train_step(images)
-    for _ in model.finish(repeat(images)) or ():
-        pass
-    return model.eval()
+from tests.blurred_bars import SHAPE, digits, trained
 
 
 def test_squared_error_is_summed_over_an_image_and_averaged_over_the_batch() -> None:
@@ -303,198 +271,7 @@ def test_swae_minimizes_cross_entropy_absolute_error_and_sliced_distance() -> No
     assert model.train_step(images)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-# GWAE
-
-
-def test_gwae_minimizes_its_four_weighted_terms() -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=3, width=4, reconstruction_weight=2.0, critic_weight=3.0, entropy_weight=0.5)
-    losses = model.autoencoder_step(digits())
-    expected = losses["gromov_wasserstein"] + 2 * losses["reconstruction"] + 3 * losses["critic"]
-    torch.testing.assert_close(losses["loss"], expected + 0.5 * losses["entropy"])
-
-
-def test_gwae_trains_the_critic_apart() -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=3, width=4)
-    images = digits()
-    before = {name: p.clone() for name, p in model.named_parameters()}
-
-    def moved() -> set[str]:
-        return {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-
-    model.critic_step(images, torch.randn(32, 3))
-    assert moved() == {"critic"}
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    model.autoencoder_step(images)
-    assert moved() == {"encoder", "decoder", "prior", "log_distance_scale"}
-
-
-def test_gwae_gives_the_critic_its_number_of_steps() -> None:
-    model = GWAE(SHAPE, latent_dim=3, width=4, critic_steps=3)
-    model.train_step(digits())
-    steps = {int(state["step"]) for state in model.critic_optimizer.state.values()}
-    assert steps == {3}
-
-
-def test_the_critic_of_gwae_learns_to_tell_joints_apart() -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=3, width=4, critic_lr=1e-3)
-    images = digits()
-    for _ in range(60):
-        model.critic_step(images, torch.randn(32, 3) + 2)
-    with torch.no_grad():
-        prior_codes = model.sample_prior(32)
-        ours = (images, torch.randn(32, 3) + 2)
-        data, prior = model.critic.compare(ours, (model.decoder(prior_codes), prior_codes))
-    assert (prior - data).mean() > 1
-
-
-def test_the_score_of_gwae_is_the_critics_value_at_a_draw_of_the_posterior_and_its_decoding() -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=3, width=4).eval()
-    images = digits()
-    torch.manual_seed(2)
-    score = model.score(images)
-    torch.manual_seed(2)
-    codes = model.draw_codes(images)
-    assert score.std() > 0
-    torch.testing.assert_close(score, model.critic(model.decode(codes), codes)[:, 0])
-
-
-def test_the_score_of_gwae_is_higher_for_what_its_critic_learned_to_tell_from_data(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=3, width=4, critic_lr=1e-3)
-    for _ in range(60):
-        with torch.no_grad():
-            codes = torch.randn(32, 3) + 2
-            images = model.decoder(codes)
-        model.critic_step(images, codes)
-    scores = []
-    with torch.no_grad():
-        for codes in (torch.randn(32, 3) + 2, model.sample_prior(32)):
-            monkeypatch.setattr(model, "draw_codes", lambda _, codes=codes: codes)
-            scores.append(model.score(digits()))
-    like_data, like_samples = scores
-    assert (like_data < like_samples.mean()).all()
-    assert like_samples.mean() - like_data.mean() > 1
-
-
-def test_every_layer_of_the_critic_has_spectral_norm_1() -> None:
-    torch.manual_seed(0)
-    critic = GWAE(SHAPE, latent_dim=3, width=4).critic
-    for _ in range(30):  # of power iteration
-        critic(digits(), torch.randn(32, 3))
-    weights = [module.weight for module in critic.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    assert len(weights) == 3 + 1 + 3 + 3
-    for weight in weights:
-        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.02)
-
-
-def test_the_critic_sees_one_pixel_at_the_end_of_its_convolutions() -> None:
-    critic = GWAE((3, 64, 64), latent_dim=4, width=4).critic
-    filters = [module.out_channels for module in critic.image_features if isinstance(module, nn.Conv2d)]
-    assert filters == [8, 16, 32, 64, 128, 256]
-    assert critic.image_features(torch.rand(2, 3, 64, 64)).shape == (2, 64)
-
-
-@pytest.mark.parametrize("prior", ["neural", "factorized-neural", "gaussian-mixture"])
-def test_gwae_samples_its_own_prior(prior: LearnedPrior) -> None:
-    torch.manual_seed(0)
-    model = trained(GWAE(SHAPE, latent_dim=3, width=4, prior=prior, critic_steps=1), 3)
-    with torch.no_grad():
-        assert model.sample_prior(7).shape == (7, 3)
-
-
-def test_gwae_assigns_images_to_the_component_nearest_their_code() -> None:
-    torch.manual_seed(0)
-    model = GWAE(SHAPE, latent_dim=2, width=4, prior="gaussian-mixture", num_components=3).eval()
-    images = digits(3)
-    assert isinstance(model.prior, GaussianMixturePrior)
-    with torch.no_grad():
-        model.prior.means.copy_(model.encode(images).flip(0) * math.sqrt(1 + 1e-5))
-        model.prior.factors.copy_(1e-3 * torch.eye(2).expand(3, 2, 2))
-    assert model.components(images).tolist() == [2, 1, 0]
-
-
-def test_gwae_has_components_only_with_the_mixture() -> None:
-    with pytest.raises(Unsupported, match="gaussian-mixture"):
-        GWAE(SHAPE, latent_dim=2, width=4).components(digits())
-
-
-# Latent transport
-
-
-@pytest.mark.parametrize("name", ["ae", "vae", "wae-mmd", "gwae"])
-def test_latent_ot_trains_the_very_autoencoder_of_a_plain_run(name: str) -> None:
-    torch.manual_seed(0)
-    cls: Any = find_autoencoder(name)
-    plain = trained(cls(SHAPE, latent_dim=2, width=4), 4)
-    torch.manual_seed(0)
-    composed = trained(LatentOT(SHAPE, autoencoder=name, latent_dim=2, width=4, **MAP), 4)
-    ours = composed.autoencoder.state_dict()
-    assert all(torch.equal(value, ours[key]) for key, value in plain.state_dict().items())
-    assert torch.equal(plain.encode(digits()), composed.encode(digits()))
-    assert torch.equal(plain.decode(torch.ones(1, 2)), composed.decode(torch.ones(1, 2)))
-
-
-def test_latent_ot_tells_of_its_autoencoder_what_does_not_hang_on_the_prior() -> None:
-    torch.manual_seed(0)
-    model = LatentOT(SHAPE, autoencoder="vae", latent_dim=2, width=4, **MAP).eval()
-    images = digits()
-    for ours, theirs in zip(model.posterior(images), model.autoencoder.posterior(images), strict=True):
-        assert torch.equal(ours, theirs)
-    torch.manual_seed(2)
-    draws = model.draw_codes(images)
-    torch.manual_seed(2)
-    assert torch.equal(draws, model.autoencoder.draw_codes(images))
-    for tell in (model.rate_distortion, model.score):
-        with pytest.raises(Unsupported, match="latent-ot"):
-            tell(images)
-    with pytest.raises(Unsupported, match="vae has no mixture"):
-        model.components(images)
-
-
-def test_latent_ot_leaves_the_random_numbers_of_training_alone() -> None:
-    torch.manual_seed(0)
-    AE(SHAPE, latent_dim=2, width=4)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    LatentOT(SHAPE, latent_dim=2, width=4, **MAP)
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_latent_ot_maps_noise_to_the_codes() -> None:
-    torch.manual_seed(0)
-    settings = {**MAP, "map_steps": 300, "map_pretrain_steps": 300, "map_batch_size": 128, "map_hidden": (32, 32)}
-    model = LatentOT(SHAPE, latent_dim=2, width=4, lr=1e-2, map_lr=3e-3, **settings)
-    images = digits(256)
-    trained(model, 60, images)
-    codes, noise = model.encode(images), model.draw_noise(256)
-    mapped = sliced_wasserstein(codes, model.sample_prior(256), 200)
-    assert mapped < 0.25 * sliced_wasserstein(codes, noise, 200)
-    # That is not the standardization's merit alone.
-    gaussian_fit = noise * model.code_std + model.code_mean
-    assert mapped < 0.8 * sliced_wasserstein(codes, gaussian_fit, 200)
-
-
-def test_latent_ot_restores_its_map_from_its_state() -> None:
-    torch.manual_seed(0)
-    model = trained(LatentOT(SHAPE, latent_dim=2, width=4, **MAP), 4)
-    other = LatentOT(SHAPE, latent_dim=2, width=4, **MAP).eval()
-    other.load_state_dict(model.state_dict())
-    torch.manual_seed(3)
-    expected = model.sample_prior(5)
-    torch.manual_seed(3)
-    assert torch.equal(other.sample_prior(5), expected)
-
-
-@pytest.mark.parametrize("name", ["latent-ot", "untrained", "wea-mmd"])
-def test_latent_ot_names_the_autoencoders_there_are(name: str) -> None:
-    with pytest.raises(ValueError, match=f'no autoencoder "{name}" .* there is ae, beta-vae, gwae, swae, vae'):
-        LatentOT(SHAPE, autoencoder=name)
+# All
 
 
 def test_untrained_has_the_very_networks_of_the_others_at_their_start() -> None:
@@ -510,9 +287,3 @@ def test_no_two_weights_share_memory() -> None:
     for cls in (AE, VAE, BetaVAE, WAEMMD, WAEGAN, SWAE, GWAE, LatentOT, Untrained):
         places = [value.data_ptr() for value in cls(SHAPE, latent_dim=2, width=4).state_dict().values()]
         assert len(set(places)) == len(places)
-
-
-def test_batches_are_taken_one_epoch_at_a_time_for_the_map() -> None:
-    model = LatentOT(SHAPE, latent_dim=2, width=4, **MAP)
-    model.steps_per_epoch = 3
-    assert model.encode_epoch(islice(repeat(digits(5)), 3)).shape == (15, 2)
