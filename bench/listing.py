@@ -75,10 +75,14 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     error = f": {first['error_type']}: {first['error']}" if pd.notna(first["error"]) else ""
     line("status", f"{first['status']}{error}")
     table = Table("metric", "split", "value", "samples", "protocol", box=None, header_style="bold")
+    shown = ""
     for _, row in rows[rows["metric"].notna()].iterrows():
         value = f"{row['value']:.6g}" if pd.notna(row["value"]) else f"none: {row['reason']}"
         samples = f"{row['n_samples']:.0f}" if pd.notna(row["n_samples"]) else ""
-        table.add_row(row["metric"], row["split"], value, samples, row["protocol"])
+        table.add_row(
+            row["metric"], row["split"], value, samples, "the same" if row["protocol"] == shown else row["protocol"]
+        )
+        shown = row["protocol"]
     if table.row_count:
         console.print(table)
     for column in (*COST, *PROVENANCE):
