@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,9 +54,9 @@ def agreement() -> Iterator[list[int]]:
     del base._REGISTRY["agreement"]
 
 
-def run(path: Path, results: Path, **options: object) -> pd.DataFrame:
+def run(path: Path, results: Path, **options: Any) -> pd.DataFrame:
     """The rows of the metric after a run."""
-    run_sweeps(path, results=results, executor="inline", console=Console(file=io.StringIO()), **options)  # type: ignore[arg-type]
+    run_sweeps(path, results=results, executor="inline", console=Console(file=io.StringIO()), **options)
     rows = Store(results).read().rows
     return rows[rows["metric"] == "agreement"].sort_values("seed")
 
@@ -105,7 +106,7 @@ def values_by_seed(rows: pd.DataFrame) -> dict[int, float]:
 
 @pytest.mark.parametrize("part", [{"seeds": 1}, {"force": True}])
 def test_running_a_part_again_keeps_the_other_seeds(
-    sweeps_file: Callable[[str], Path], tmp_path: Path, part: dict[str, object]
+    sweeps_file: Callable[[str], Path], tmp_path: Path, part: dict[str, Any]
 ) -> None:
     path = sweeps_file(SWEEP)
     whole = run(path, tmp_path)
