@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from bench.environment import seed_torch
 from bench.evidence import ImageEvidence, PairEvidence
@@ -50,6 +51,28 @@ def save_points(evidence: PairEvidence, folder: Path) -> None:
         points = evidence.get(name, POINTS)
         frames.append(pd.DataFrame({"set": name, "x": points[:, 0], "y": points[:, 1]}))
     pd.concat(frames, ignore_index=True).to_parquet(folder / "transport.parquet", index=False)
+
+
+def save_picture(evidence: PairEvidence, folder: Path) -> None:
+    """transport.png: what the dataset draws of the map, its caption in the PNG's description; none where it draws none.
+
+    Nothing is drawn of a map whose points are not finite: the rows say why.
+    """
+
+    def push(points: Tensor) -> Tensor:
+        seed_torch("evaluation", array="picture", **evidence.axes)
+        with torch.no_grad():
+            pushed = evidence.method.push(points.to(evidence.device)).cpu()
+        if not torch.isfinite(pushed).all():
+            raise Unmeasurable("pushed points are not finite")
+        return pushed
+
+    with suppress(Unmeasurable):
+        picture = evidence.dataset.render(push, evidence.axes["split"])
+        if picture is not None:
+            description = PngInfo()
+            description.add_itxt("Description", picture.caption)
+            Image.fromarray(picture.pixels).save(folder / "transport.png", optimize=True, pnginfo=description)
 
 
 def _samples(evidence: ImageEvidence) -> np.ndarray:

@@ -331,7 +331,12 @@ class _TransportCheck(_Check):
             _require(points.shape == (BATCH, DIM), f"{name} points are {list(points.shape)}")
             _require(not points.requires_grad, f"{name} points carry a gradient")
             _require(bool(torch.isfinite(points).all()), f"{name} points are not finite")
-        return f"{' and '.join(self.outputs(method, slice(None)))}, [B, {DIM}]"
+        shape = OTHER_IMAGE_SHAPES[1]
+        images = _blobs(2, shape).flatten(start_dim=1)
+        with torch.no_grad():
+            pushed = self._build(shape=shape).eval().push(images)
+        _require(pushed.shape == images.shape, f"images {list(images.shape)} come back as {list(pushed.shape)}")
+        return f"{' and '.join(self.outputs(method, slice(None)))}, [B, {DIM}], also where points are images"
 
     def _extras(self, method: Any) -> str | None:
         return "pulled" if "pulled" in self.outputs(method, slice(None)) else None

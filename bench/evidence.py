@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -289,18 +290,24 @@ class PairEvidence(Evidence):
     def get(self, name: str, count: int | None, options: Mapping[str, Any] | None = None) -> Any:
         if name in ("source_variance", "target_variance"):
             return getattr(self.dataset, name)
+        if name == "modes":
+            return self.dataset.modes().double().numpy()
         return super().get(name, count, options)
 
     def length(self, name: str, count: int | None) -> int:
+        if name in ("labeled_source", "labeled_pushed", "source_labels"):
+            return len(self._labeled_source[1])
+        if name in ("labeled_target", "target_labels"):
+            return len(self._labeled_target[1])
         return self.size if count is None else count
 
     def source(self, chunk: int) -> np.ndarray:
         stream = generator("evaluation-source", chunk=chunk, **self.axes)
-        return self.dataset.source(self.size, stream).double().numpy()
+        return self.dataset.source(self.size, stream, self.axes["split"]).double().numpy()
 
     def target(self, chunk: int) -> np.ndarray:
         stream = generator("evaluation-target", chunk=chunk, **self.axes)
-        return self.dataset.target(self.size, stream).double().numpy()
+        return self.dataset.target(self.size, stream, self.axes["split"]).double().numpy()
 
     def pushed(self, chunk: int) -> np.ndarray:
         return self._map(self.method.push, "source", "pushed", chunk)
@@ -308,11 +315,42 @@ class PairEvidence(Evidence):
     def pulled(self, chunk: int) -> np.ndarray:
         return self._map(self.method.pull, "target", "pulled", chunk)
 
+    def cycled(self, chunk: int) -> np.ndarray:
+        return self._map(self.method.pull, "pushed", "cycled", chunk)
+
     def true_pushed(self, chunk: int) -> np.ndarray:
         return self.dataset.true_map(self._points("source", chunk)).double().numpy()
 
-    def true_pulled(self, chunk: int) -> np.ndarray:
-        return self.dataset.true_inverse(self._points("target", chunk)).double().numpy()
+    def recovered(self, chunk: int) -> np.ndarray:
+        return self._map(self.method.pull, "true_pushed", "recovered", chunk)
+
+    def labeled_source(self, chunk: int) -> np.ndarray:
+        return self._labeled_source[0][self._range(chunk)].double().numpy()
+
+    def labeled_pushed(self, chunk: int) -> np.ndarray:
+        return self._map(self.method.push, "labeled_source", "labeled_pushed", chunk)
+
+    def source_labels(self, chunk: int) -> np.ndarray:
+        return self._labeled_source[1][self._range(chunk)].numpy()
+
+    def labeled_target(self, chunk: int) -> np.ndarray:
+        return self._labeled_target[0][self._range(chunk)].double().numpy()
+
+    def target_labels(self, chunk: int) -> np.ndarray:
+        return self._labeled_target[1][self._range(chunk)].numpy()
+
+    @cached_property
+    def _labeled_source(self) -> tuple[Tensor, Tensor]:
+        """Of the split at hand."""
+        return self.dataset.labeled_source(self.axes["split"])
+
+    @cached_property
+    def _labeled_target(self) -> tuple[Tensor, Tensor]:
+        """Of the training split: what a classifier of the target would have been fitted on."""
+        return self.dataset.labeled_target("train")
+
+    def _range(self, chunk: int) -> slice:
+        return slice(chunk * self.size, (chunk + 1) * self.size)
 
     def _map(self, function: Callable[[Tensor], Tensor], side: str, name: str, chunk: int) -> np.ndarray:
         return self._apply(function, self._points(side, chunk).numpy(), name, chunk).double().cpu().numpy()

@@ -379,8 +379,10 @@ def _lacking(metric: Metric, dataset: Dataset) -> str | None:
     if isinstance(dataset, ImageDataset):
         lacking |= set() if dataset.num_classes else {"labels"}
         lacking |= set() if dataset.factors else {"factors"}
-    if isinstance(dataset, PairDataset) and not dataset.has_true_map:
-        lacking |= {"true_pushed", "true_pulled"}
+    if isinstance(dataset, PairDataset):
+        lacking |= set() if dataset.has_true_map else {"true_pushed", "recovered"}
+        lacking |= set() if dataset.has_labels else {"labeled_pushed", "source_labels", "target_labels"}
+        lacking |= set() if dataset.has_modes else {"modes"}
     return next((REQUIREMENTS[base] for base in sorted(metric.bases & lacking)), None)
 
 

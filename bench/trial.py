@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.artifacts import save_image_grids, save_points, save_weights
+from bench.artifacts import save_image_grids, save_picture, save_points, save_weights
 from bench.environment import (
     generator,
     peak_memory,
@@ -28,10 +28,11 @@ from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
 from bench.store import SCHEMA_VERSION, Store
+from bench.supplies import DataFolder
 from bench.torchvision_compat import import_torchvision
 from bench.training import DivergedError, ImageBatches, Report, TimedOutError, Watch, run_stage, run_steps, samplers
 from datasets.base import ImageDataset, ImageSplit, PairDataset
-from datasets.cache import load_splits
+from datasets.cache import load_pair, load_splits
 from methods.base import Autoencoder, Method, TransportMap
 
 ACROSS_SEEDS = "across-seeds.npz"
@@ -102,6 +103,7 @@ class _Run:
             self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
         else:
             assert isinstance(dataset, PairDataset)
+            load_pair(dataset, options, self.data_root, DataFolder(self.data_root))
             self._measure_map(dataset)
 
     def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> None:
@@ -135,7 +137,7 @@ class _Run:
                 np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 
     def _measure_map(self, dataset: PairDataset) -> None:
-        method = self._build(dataset.dim)
+        method = self._build(dataset.image_shape or dataset.dim)
         assert isinstance(method, TransportMap)
         budget = self.trial.budget
         method.planned_steps = budget.steps or 0
@@ -155,6 +157,7 @@ class _Run:
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
             save_points(evidence, folder)
+            save_picture(evidence, folder)
 
     def _test_images(self, name: str) -> ImageSplit:
         """The test split of a dataset with its default options."""

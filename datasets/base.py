@@ -7,10 +7,10 @@ from the options alone, which is what sweeps.toml is validated against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -48,6 +48,14 @@ class ImageSplit:
     factors: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Pixels uint8 [H, W, 3] and a sentence that says what they show."""
+
+    pixels: np.ndarray
+    caption: str
+
+
 class Dataset:
     """What both contracts share. Not subclassed directly."""
 
@@ -81,22 +89,61 @@ class ImageDataset(Dataset):
         raise NotImplementedError
 
 
+class Supplies(Protocol):
+    """What a pair of distributions may ask for while it builds its arrays; `bench.supplies` has it."""
+
+    def file(self, file: RemoteFile) -> Path:
+        """The local path of a file with the right checksum, downloaded if need be."""
+
+    def images(self, dataset: str, options: Mapping[str, Any]) -> Mapping[str, ImageSplit]:
+        """The splits of an image dataset of that name."""
+
+    def codes(
+        self, dataset: str, autoencoder: str, params: Mapping[str, Any], *, steps: int, batch_size: int
+    ) -> Mapping[str, np.ndarray]:
+        """Codes float32 [N, d] of each split of an image dataset, by an autoencoder trained for them once a machine."""
+
+
 class PairDataset(Dataset):
     """Samplers of a source and a target distribution, and where known the optimal map between them.
 
-    Set in the constructor: `dim`, `source_variance` and `target_variance` (traces of the covariances).
+    Set in the constructor: `dim`, and `image_shape` where points are images. After `load`, whatever the pair is made
+    of, there are `source_variance` and `target_variance`, the traces of the covariances.
     """
 
     dim: int
-    has_true_map: ClassVar[bool] = False
+    image_shape: tuple[int, int, int] | None = None
+    """(channels, height, width) where points are images in [0, 1], laid out in C order."""
     source_variance: float
     target_variance: float
 
-    def source(self, count: int, generator: torch.Generator) -> Tensor:
-        """-> [count, dim] float32 on the CPU, drawn from `generator` alone."""
+    has_true_map: ClassVar[bool] = False
+    has_labels: ClassVar[bool] = False
+    has_modes: ClassVar[bool] = False
+
+    cached: ClassVar[bool] = True
+    """Whether what `build` makes is kept on disk; False where making it costs no more than reading it."""
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """What decides the built arrays beside name, version, options, files and the dataset's module."""
+        return {}
+
+    def build(self, supplies: Supplies) -> dict[str, np.ndarray]:
+        """Arrays that drawing needs, by name; by default none. Deterministic; once a machine where `cached`."""
+        return {}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes what `build` made, memory-mapped and read-only, before anything below is called."""
+
+    def source(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
+        """-> [count, dim] float32 on the CPU, drawn from `generator` alone.
+
+        `split` tells apart the points a map may be trained on and those it is measured on, where there are only so
+        many; a distribution that gives fresh points ignores it.
+        """
         raise NotImplementedError
 
-    def target(self, count: int, generator: torch.Generator) -> Tensor:
+    def target(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         """-> [count, dim] float32 on the CPU, drawn from `generator` alone."""
         raise NotImplementedError
 
@@ -104,6 +151,18 @@ class PairDataset(Dataset):
         """[B, dim] source points -> [B, dim], the optimal map for squared Euclidean cost; needs `has_true_map`."""
         raise NotImplementedError
 
-    def true_inverse(self, points: Tensor) -> Tensor:
-        """[B, dim] target points -> [B, dim], its inverse; needs `has_true_map`."""
+    def labeled_source(self, split: str) -> tuple[Tensor, Tensor]:
+        """All source points of a split [N, dim] with their classes int64 [N]; needs `has_labels`."""
         raise NotImplementedError
+
+    def labeled_target(self, split: str) -> tuple[Tensor, Tensor]:
+        """All target points of a split [N, dim] with their classes int64 [N]; needs `has_labels`."""
+        raise NotImplementedError
+
+    def modes(self) -> Tensor:
+        """Centers [K, dim] of the target's K equally likely modes; needs `has_modes`."""
+        raise NotImplementedError
+
+    def render(self, push: Callable[[Tensor], Tensor], split: str) -> Picture | None:
+        """Draws what a map does, where points are more than dots; `push` maps points [B, dim] on the CPU."""
+        return None

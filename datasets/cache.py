@@ -1,7 +1,7 @@
 """Files and arrays on this machine: downloads checked by SHA-256, and built datasets as read-only memory maps.
 
     <root>/files/<file>                    what datasets need from elsewhere, downloaded or placed by hand
-    <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <split>-<array>.npy
+    <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <array>.npy
 
 The key is a hash of everything the arrays follow from: name, version, options, checksums of the files, and the code
 of the dataset's module. An entry is built under a lock in a temporary folder and renamed when whole, so a reader
@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from http.client import HTTPException
@@ -29,7 +29,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
+from datasets.base import SPLITS, Dataset, ImageDataset, ImageSplit, PairDataset, RemoteFile, Supplies
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60
@@ -56,20 +56,60 @@ def load_splits(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -
     Raises:
         DataError: a file cannot be had, or the cache cannot be written.
     """
-    identity = _identity(dataset, options)
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    entry = root / "datasets" / dataset.name / key
-    splits = _open(entry)
-    if splits is not None:
-        return splits
+
+    def build() -> dict[str, np.ndarray]:
+        splits = dataset.build({file.name: fetch(file, root) for file in dataset.files})
+        made = {
+            (split, field.name): getattr(splits[split], field.name) for split in SPLITS for field in fields(ImageSplit)
+        }
+        return {f"{split}-{name}": array for (split, name), array in made.items() if array is not None}
+
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
+    for name, array in remember(_identity(dataset, options), build, root / "datasets" / dataset.name).items():
+        split, _, field_name = name.partition("-")
+        found[split][field_name] = array
+    return {name: ImageSplit(**arrays) for name, arrays in found.items()}
+
+
+def load_pair(dataset: PairDataset, options: Mapping[str, Any], root: Path, supplies: Supplies) -> None:
+    """Hands a pair of distributions its arrays, built if need be and kept where the dataset wants that.
+
+    Args:
+        dataset: the instance made with `options`.
+        options: every option it was constructed with, defaults included.
+        root: see `data_root`.
+        supplies: what `dataset.build` may ask for.
+
+    Raises:
+        DataError: a file cannot be had, or the cache cannot be written.
+    """
+    if dataset.cached and type(dataset).build is not PairDataset.build:
+        identity = {**_identity(dataset, options), "ingredients": dict(dataset.ingredients())}
+        dataset.load(remember(identity, lambda: dataset.build(supplies), root / "datasets" / dataset.name))
+    else:
+        dataset.load(dataset.build(supplies))
+
+
+def remember(
+    identity: Mapping[str, Any], build: Callable[[], Mapping[str, np.ndarray]], folder: Path
+) -> dict[str, np.ndarray]:
+    """Arrays by name, memory-mapped and read-only: those in `folder` of the same identity, else what `build` makes.
+
+    Raises:
+        DataError: the cache cannot be written, or what `build` raises.
+    """
+    entry = folder / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    arrays = _open(entry)
+    if arrays is not None:
+        return arrays
     with _locked(entry):
-        splits = _open(entry)  # another process may have built it while this one waited
-        if splits is None:
-            _build(dataset, identity, entry, root)
-            splits = _open(entry)
-    if splits is None:
+        arrays = _open(entry)  # another process may have built it while this one waited
+        if arrays is None:
+            _write(entry, identity, build())
+            arrays = _open(entry)
+    if arrays is None:
         raise DataError(f"{entry} was written but cannot be read back; is the disk sound? {MOVE_ELSEWHERE}")
-    return splits
+    return arrays
 
 
 def fetch(file: RemoteFile, root: Path) -> Path:
@@ -93,10 +133,10 @@ def array_sha256(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-# Built datasets
+# Built arrays
 
 
-def _identity(dataset: ImageDataset, options: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
     code = Path(inspect.getfile(type(dataset))).read_bytes()
     return {
         "dataset": dataset.name,
@@ -104,33 +144,29 @@ def _identity(dataset: ImageDataset, options: Mapping[str, Any]) -> dict[str, An
         "options": dict(options),
         "files": {file.name: file.sha256 for file in dataset.files},
         "code": hashlib.sha256(code).hexdigest(),
+        "license": dataset.license,
+        "citation": dataset.citation,
     }
 
 
-def _build(dataset: ImageDataset, identity: Mapping[str, Any], entry: Path, root: Path) -> None:
+def _write(entry: Path, identity: Mapping[str, Any], built: Mapping[str, np.ndarray]) -> None:
     """Writes a whole entry in place of whatever is there; the caller holds its lock."""
-    splits = dataset.build({file.name: fetch(file, root) for file in dataset.files})
     unfinished = entry.with_name(f".{entry.name}.unfinished")
     with _writing(entry):
         try:
             shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
             unfinished.mkdir()
-            arrays = {}
-            for name in SPLITS:
-                for field in fields(ImageSplit):
-                    array = getattr(splits[name], field.name)
-                    if array is None:
-                        continue
-                    path = unfinished / f"{name}-{field.name}.npy"
-                    np.save(path, array)
-                    arrays[path.name] = {
-                        "shape": array.shape,
-                        "dtype": str(array.dtype),
-                        "bytes": path.stat().st_size,
-                        "sha256": array_sha256(array),
-                    }
-            manifest = {**identity, "license": dataset.license, "citation": dataset.citation, "arrays": arrays}
-            (unfinished / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            facts = {}
+            for name, array in built.items():
+                path = unfinished / f"{name}.npy"
+                np.save(path, array)
+                facts[path.name] = {
+                    "shape": array.shape,
+                    "dtype": str(array.dtype),
+                    "bytes": path.stat().st_size,
+                    "sha256": array_sha256(array),
+                }
+            (unfinished / "manifest.json").write_text(json.dumps({**identity, "arrays": facts}, indent=2) + "\n")
             if entry.exists():
                 shutil.rmtree(entry)
             unfinished.rename(entry)
@@ -138,14 +174,14 @@ def _build(dataset: ImageDataset, identity: Mapping[str, Any], entry: Path, root
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _open(entry: Path) -> dict[str, ImageSplit] | None:
+def _open(entry: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an entry, or None where it is missing or damaged.
 
     Sizes are compared, not checksums: reading gigabytes at every start would defeat the memory map.
     """
     try:
         manifest = json.loads((entry / "manifest.json").read_text())
-        found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
+        found: dict[str, np.ndarray] = {}
         for file_name, facts in manifest["arrays"].items():
             path = entry / file_name
             if path.stat().st_size != facts["bytes"]:
@@ -153,9 +189,8 @@ def _open(entry: Path) -> dict[str, ImageSplit] | None:
             array = np.load(path, mmap_mode="r")
             if list(array.shape) != facts["shape"]:
                 return None
-            split, _, field = path.stem.partition("-")
-            found[split][field] = array
-        return {name: ImageSplit(**arrays) for name, arrays in found.items()}
+            found[path.stem] = array
+        return found
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

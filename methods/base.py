@@ -8,6 +8,7 @@ evaluation. Everything the trained method needs lives in parameters and buffers,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +20,9 @@ Losses = dict[str, Tensor]
 Sampler = Callable[[int], Tensor]
 """`sampler(count)` draws fresh points, [count, D]."""
 
+
+Shape = int | tuple[int, int, int]
+"""What a point is: a vector of D numbers, or an image (channels, height, width) laid out as one."""
 
 Likelihood = Literal["gaussian", "bernoulli"]
 """Observation models p(x | z) of images in [0, 1] around their decoding; the Gaussian has unit variance."""
@@ -126,16 +130,18 @@ class Autoencoder(Method):
 class TransportMap(Method):
     """Maps points of a source distribution to a target distribution.
 
-    `push` and `pull` are called in eval mode under `torch.no_grad()`; a map that is a gradient enables it itself and
-    returns detached points.
+    Points are rows of D numbers, also where they are images, D = C · H · W, in C order: a method that needs the image
+    unflattens it. `push` and `pull` are called in eval mode under `torch.no_grad()`, in chunks of any size; a map
+    that is a gradient enables it itself and returns detached points.
 
     Args:
-        dim: dimension D of the points.
+        shape: dimension D of the points, or (channels, height, width) of the images they are.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.dim = dim
+        self.shape = shape
+        self.dim = shape if isinstance(shape, int) else math.prod(shape)
 
     def push(self, points: Tensor) -> Tensor:
         """[B, D] source points -> [B, D]."""

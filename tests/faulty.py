@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.autoencoders.ae import AE
-from methods.base import Losses, TransportMap
+from methods.base import Losses, Shape, TransportMap
 
 
 class Shift(TransportMap):
@@ -22,9 +22,9 @@ class Shift(TransportMap):
     summary = "a learned translation"
     family = "reference"
 
-    def __init__(self, dim: int, *, lr: float = 0.05) -> None:
-        super().__init__(dim)
-        self.offset = nn.Parameter(torch.zeros(dim))
+    def __init__(self, shape: Shape, *, lr: float = 0.05) -> None:
+        super().__init__(shape)
+        self.offset = nn.Parameter(torch.zeros(self.dim))
         self.optimizer = torch.optim.SGD(self.parameters(), lr=lr)
 
     def push(self, points: Tensor) -> Tensor:

@@ -94,18 +94,33 @@ def _render(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _maps(rng: np.random.Generator, quality: float, count: int) -> World:
-    """Source N(0, I), target N(1, 4 I) in the plane: T*(x) = 2x + 1."""
+    """Source N(0, I), target N(1, 4 I) in the plane: T*(x) = 2x + 1. Classes are quadrants, modes their middles."""
     source, noise = rng.standard_normal((count, 2)), 1 - quality
     target = 2 * rng.standard_normal((count, 2)) + 1
+
+    def blurred(points: np.ndarray) -> np.ndarray:
+        return points + (0.01 + 3 * noise) * rng.standard_normal(points.shape)
+
+    def quadrants(points: np.ndarray) -> np.ndarray:
+        return (points > 0) @ np.array([1, 2])
+
+    pushed = blurred(2 * source + 1)
     return {
         "source": source,
         "target": target,
+        "pushed": pushed,
+        "pulled": blurred((target - 1) / 2),
+        "cycled": blurred((pushed - 1) / 2),
         "true_pushed": 2 * source + 1,
-        "true_pulled": (target - 1) / 2,
-        "pushed": 2 * source + 1 + (0.01 + 3 * noise) * rng.standard_normal(source.shape),
-        "pulled": (target - 1) / 2 + (0.01 + 3 * noise) * rng.standard_normal(source.shape),
+        "recovered": blurred(source),
         "source_variance": 2.0,
         "target_variance": 8.0,
+        "labeled_source": source,
+        "labeled_pushed": pushed,
+        "source_labels": quadrants(source),
+        "labeled_target": target,
+        "target_labels": quadrants(target - 1),
+        "modes": 1 + 2 * np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]),
     }
 
 

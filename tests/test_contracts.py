@@ -74,12 +74,11 @@ def test_pairs_sample_from_the_given_generator_with_the_stated_variance(name: st
 
 
 @pytest.mark.parametrize("name", [n for n in PAIRS if find_dataset(n).has_true_map])
-def test_the_true_map_carries_source_to_target_and_back(name: str) -> None:
+def test_the_true_map_carries_source_to_target(name: str) -> None:
     dataset = find_dataset(name)()
     assert isinstance(dataset, PairDataset)
     points = dataset.source(20_000, torch.Generator().manual_seed(0))
     pushed = dataset.true_map(points)
-    assert torch.allclose(dataset.true_inverse(pushed), points, atol=1e-3)
     assert pushed.var(dim=0).sum().item() == pytest.approx(dataset.target_variance, rel=0.05)
 
 

@@ -104,7 +104,7 @@ def test_w2gn_recovers_the_optimal_map_its_inverse_and_the_distance():
     source, target = samplers(pair, seed=1)
     points, images = source(4096), target(4096)
     assert uvp(method.push(points), pair.true_map(points), pair.target_variance) < 1
-    assert uvp(method.pull(images), pair.true_inverse(images), pair.source_variance) < 1
+    assert uvp(method.pull(pair.true_map(points)), points, pair.source_variance) < 1
     torch.testing.assert_close(method.pull(method.push(points)), points, atol=0.5, rtol=0.1)
 
     correlation = torch.linalg.svdvals(torch.from_numpy(pair.source_factor.T @ pair.target_factor)).sum()

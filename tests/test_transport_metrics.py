@@ -108,6 +108,6 @@ def test_energy_distance_needs_two_points_of_each():
 def test_the_inverse_is_a_metric_of_its_own():
     metrics = all_metrics()
     assert metrics["l2-uvp"].arrays == ("pushed", "true_pushed", "target_variance")
-    assert metrics["l2-uvp-inverse"].arrays == ("pulled", "true_pulled", "source_variance")
+    assert metrics["l2-uvp-inverse"].arrays == ("source", "recovered", "source_variance")
     assert metrics["cosine"].arrays == ("source", "pushed", "true_pushed")
     assert metrics["energy-distance"].arrays == ("pushed", "target")

@@ -32,10 +32,14 @@ Arrays a metric may name (N evaluation items of the split at hand, all on the CP
                   …/statistics     mean and covariance of features, see `bench.metrics.generation.frechet`
     transport     source, target   float64 [N, D]
                   pushed           float64 [N, D], the method's map of source
-                  true_pushed      float64 [N, D], the optimal map of source
                   pulled           float64 [N, D], the method's inverse map of target
-                  true_pulled      float64 [N, D]
+                  cycled           float64 [N, D], its inverse map of pushed
+                  true_pushed      float64 [N, D], the optimal map of source
+                  recovered        float64 [N, D], the method's inverse map of true_pushed: source, if it is right
                   source_variance, target_variance   float, traces of the covariances
+                  labeled_source, labeled_pushed, source_labels   float64 [N, D] and int64 [N], all of the split
+                  labeled_target, target_labels      float64 [M, D] and int64 [M], all of the training split
+                  modes            float64 [K, D], centers of the target's equally likely modes
     any           rng              numpy Generator, derived from seed, dataset and metric
                   threads          int, the cores the trial has
 
@@ -65,8 +69,9 @@ ARRAYS = {
         *("prior_codes", "samples"),
     ),
     "transport": (
-        *("source", "target", "pushed", "true_pushed", "pulled", "true_pulled"),
-        *("source_variance", "target_variance"),
+        *("source", "target", "pushed", "pulled", "cycled", "true_pushed", "recovered"),
+        *("source_variance", "target_variance", "modes"),
+        *("labeled_source", "labeled_pushed", "source_labels", "labeled_target", "target_labels"),
     ),
 }
 """The arrays a method and a dataset of each kind give, as described above, without prefixes and paths."""
@@ -82,8 +87,15 @@ REQUIREMENTS = {
     "scores": "an outlier score of the method's own",
     "components": "a mixture of the method's own",
     "true_pushed": "the true map",
-    "true_pulled": "the true map",
+    "recovered": "the true map and an inverse map",
     "pulled": "an inverse map",
+    "cycled": "an inverse map",
+    "labeled_pushed": "class labels",
+    "labeled_source": "class labels",
+    "labeled_target": "class labels",
+    "source_labels": "class labels",
+    "target_labels": "class labels",
+    "modes": "known modes",
 }
 """What not every dataset or method has, by the array that takes it."""
 

@@ -30,15 +30,16 @@ def l2_uvp(
 
 @metric(
     table="transport",
-    source="Korotin et al. 2021, arXiv 2106.01954, L2-UVP with the roles exchanged",
+    version=2,
+    source="Korotin et al. 2021, arXiv 2106.01954",
     outputs={"l2-uvp-inverse": Output("min", "%", "squared error of the inverse as a share of the source's variance")},
-    protocol={"variance": "trace of the covariance of the source, exact", "points": "samples of the target"},
+    protocol={"variance": "trace of the covariance of the source", "points": "true images of samples of the source"},
 )
 def l2_uvp_inverse(
-    pulled: np.ndarray, true_pulled: np.ndarray, source_variance: float, *, num_samples: int = 4096
+    source: np.ndarray, recovered: np.ndarray, source_variance: float, *, num_samples: int = 4096
 ) -> dict[str, float]:
-    """100 · E‖T̂⁻¹(y) - (T*)⁻¹(y)‖² / Var(P) over target samples y."""
-    return {"l2-uvp-inverse": _unexplained_variance(pulled, true_pulled, source_variance)}
+    """100 · E‖T̂⁻¹(T*(x)) - x‖² / Var(P)."""
+    return {"l2-uvp-inverse": _unexplained_variance(recovered, source, source_variance)}
 
 
 @metric(

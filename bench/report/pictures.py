@@ -16,10 +16,13 @@ GRIDS = {
     "reconstructions.png": "Reconstructions: inputs above outputs",
     "traversals.png": "Traversals: a row a latent dimension, from its 5th to its 95th percentile",
 }
+RENDERED = "transport.png"
 TRANSPORT = "transport.parquet"
 TRANSPORT_TITLE = "Transport: target grey, pushed points in color, source lighter"
 LIMIT = 4_000_000
 """Bytes above which a picture is left out of the page."""
+CAPTION_LIMIT = 300
+"""Characters of a caption that an artifact brings along."""
 SMALL = 160
 """Pixels below which a grid is shown enlarged."""
 DRAWING = 200
@@ -45,7 +48,7 @@ class Picture:
 def pictures(artifacts: Mapping[str, Path], color: str) -> tuple[list[Picture], list[str]]:
     """The pictures among a trial's artifacts, and a sentence for each that cannot be shown."""
     found, problems = [], []
-    for name in (*GRIDS, TRANSPORT):
+    for name in (*GRIDS, RENDERED, TRANSPORT):
         if name in artifacts:
             try:
                 found.append(_drawing(artifacts[name], color) if name == TRANSPORT else _grid(artifacts[name]))
@@ -61,13 +64,14 @@ def _grid(path: Path) -> Picture:
             raise PictureError(f"{path}: larger than {LIMIT // 1_000_000} MB, left out")
         with Image.open(path, formats=["PNG"]) as image:
             pixels = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
+            caption = GRIDS.get(path.name) or str(image.info.get("Description", ""))[:CAPTION_LIMIT]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable PNG ({type(error).__name__})") from error
     buffer = io.BytesIO()
     pixels.save(buffer, "PNG", optimize=True)
     zoom = max(1, 2 * SMALL // pixels.width) if pixels.width < SMALL else 1
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Picture(path.name, GRIDS[path.name], zoom * pixels.width, zoom * pixels.height, uri=uri)
+    return Picture(path.name, caption, zoom * pixels.width, zoom * pixels.height, uri=uri)
 
 
 def _drawing(path: Path, color: str) -> Picture:

@@ -49,17 +49,14 @@ class Gaussians(PairDataset):
         """W_Y, float64 [D, D]."""
         return self._rotations[0] * self.scales
 
-    def source(self, count: int, generator: torch.Generator) -> Tensor:
+    def source(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         return torch.randn(count, self.dim, generator=generator) @ self._sampling_matrices[0]
 
-    def target(self, count: int, generator: torch.Generator) -> Tensor:
+    def target(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         return torch.randn(count, self.dim, generator=generator) @ self._sampling_matrices[1]
 
     def true_map(self, points: Tensor) -> Tensor:
-        return _apply(self._map_matrices[0], points)
-
-    def true_inverse(self, points: Tensor) -> Tensor:
-        return _apply(self._map_matrices[1], points)
+        return _apply(self._map_matrix, points)
 
     @cached_property
     def _rotations(self) -> tuple[np.ndarray, np.ndarray]:
@@ -73,16 +70,14 @@ class Gaussians(PairDataset):
         return torch.from_numpy(self.source_factor.T).float(), torch.from_numpy(self.target_factor.T).float()
 
     @cached_property
-    def _map_matrices(self) -> tuple[Tensor, Tensor]:
-        """A = Σ_X^{-1/2} (Σ_X^{1/2} Σ_Y Σ_X^{1/2})^{1/2} Σ_X^{-1/2} and its inverse, float64 [D, D]."""
+    def _map_matrix(self) -> Tensor:
+        """A = Σ_X^{-1/2} (Σ_X^{1/2} Σ_Y Σ_X^{1/2})^{1/2} Σ_X^{-1/2}, float64 [D, D]."""
         rotation = self._rotations[1]
         root = (rotation * self.scales) @ rotation.T
         inverse_root = (rotation / self.scales) @ rotation.T
         # The squares of these singular values are the eigenvalues of Σ_X^{1/2} Σ_Y Σ_X^{1/2}.
         axes, lengths, _ = np.linalg.svd(root @ self.target_factor)
-        forward = inverse_root @ (axes * lengths) @ axes.T @ inverse_root
-        backward = root @ (axes / lengths) @ axes.T @ root
-        return torch.from_numpy(forward), torch.from_numpy(backward)
+        return torch.from_numpy(inverse_root @ (axes * lengths) @ axes.T @ inverse_root)
 
 
 def _apply(matrix: Tensor, points: Tensor) -> Tensor:

@@ -57,10 +57,10 @@ class Toy2D(PairDataset):
         self.mean = torch.from_numpy(mean).float()
         self.whitening = torch.from_numpy((axes / np.sqrt(variances)) @ axes.T).float()
 
-    def source(self, count: int, generator: torch.Generator) -> Tensor:
+    def source(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         return torch.randn(count, 2, generator=generator)
 
-    def target(self, count: int, generator: torch.Generator) -> Tensor:
+    def target(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         return (self._raw_target(count, generator) - self.mean) @ self.whitening
 
     def _raw_target(self, count: int, generator: torch.Generator) -> Tensor:

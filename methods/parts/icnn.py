@@ -30,6 +30,7 @@ class DenseICNN(nn.Module):
         strong_convexity: the modulus m >= 0.
         init_std: every weight and bias starts as N(0, init_std²), then clamped where it must not be negative.
         dropout: probability of dropping an entry of q_k(x) or of W_k h_k, in training mode.
+        convex: whether W_k and w are held at or above 0; without it, ψ is a network of the same shape and no ICNN.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class DenseICNN(nn.Module):
         strong_convexity: float = 1e-6,
         init_std: float = 0.05,
         dropout: float = 0.0,
+        convex: bool = True,
     ) -> None:
         super().__init__()
         if not hidden:
@@ -48,6 +50,7 @@ class DenseICNN(nn.Module):
         self.hidden = tuple(hidden)
         self.strong_convexity = strong_convexity
         self.dropout = dropout
+        self.convex = convex
         # The quadratic forms of all layers act on the same input, so they are stacked and evaluated at once.
         total = sum(hidden)
         self.square_weight = nn.Parameter(init_std * torch.randn(rank, total, dim))
@@ -61,7 +64,9 @@ class DenseICNN(nn.Module):
 
     @torch.no_grad()
     def clamp_weights(self) -> None:
-        """Projects W_k and w on the non-negative orthant, which keeps ψ convex."""
+        """Projects W_k and w on the non-negative orthant, which keeps ψ convex; nothing where it need not be."""
+        if not self.convex:
+            return
         for weight in (*self.convex_weights, self.output_weight):
             weight.clamp_(min=0)
 

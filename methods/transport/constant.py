@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.base import Sampler, TransportMap
+from methods.base import Sampler, Shape, TransportMap
 from methods.transport.linear import sample_moments
 
 
@@ -13,7 +13,7 @@ class Constant(TransportMap):
     """push(x) = E[Y] and pull(y) = E[X], means of samples.
 
     Args:
-        dim: dimension D of the points.
+        shape: dimension D of the points, or the shape of the images they are.
         num_samples: points of each distribution that the means are taken over.
     """
 
@@ -25,11 +25,11 @@ class Constant(TransportMap):
     source_mean: Tensor
     target_mean: Tensor
 
-    def __init__(self, dim: int, *, num_samples: int = 100_000) -> None:
-        super().__init__(dim)
+    def __init__(self, shape: Shape, *, num_samples: int = 100_000) -> None:
+        super().__init__(shape)
         self.num_samples = num_samples
-        self.register_buffer("source_mean", torch.zeros(dim))
-        self.register_buffer("target_mean", torch.zeros(dim))
+        self.register_buffer("source_mean", torch.zeros(self.dim))
+        self.register_buffer("target_mean", torch.zeros(self.dim))
 
     def push(self, points: Tensor) -> Tensor:
         return self.target_mean.expand_as(points)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.base import Sampler, TransportMap
+from methods.base import Sampler, Shape, TransportMap
 
 MOMENT_CHUNK = 4096
 """Points drawn at once for moments, which bounds memory in high dimension."""
@@ -21,7 +21,7 @@ class Linear(TransportMap):
     The error of estimated moments costs at most about 100 · D / num_samples percent of L2-UVP.
 
     Args:
-        dim: dimension D of the points.
+        shape: dimension D of the points, or the shape of the images they are.
         num_samples: points of each distribution that moments are estimated on; more than D of them.
     """
 
@@ -35,13 +35,13 @@ class Linear(TransportMap):
     matrix: Tensor
     inverse_matrix: Tensor
 
-    def __init__(self, dim: int, *, num_samples: int = 100_000) -> None:
-        super().__init__(dim)
+    def __init__(self, shape: Shape, *, num_samples: int = 100_000) -> None:
+        super().__init__(shape)
         self.num_samples = num_samples
-        self.register_buffer("source_mean", torch.zeros(dim))
-        self.register_buffer("target_mean", torch.zeros(dim))
-        self.register_buffer("matrix", torch.eye(dim))
-        self.register_buffer("inverse_matrix", torch.eye(dim))
+        self.register_buffer("source_mean", torch.zeros(self.dim))
+        self.register_buffer("target_mean", torch.zeros(self.dim))
+        self.register_buffer("matrix", torch.eye(self.dim))
+        self.register_buffer("inverse_matrix", torch.eye(self.dim))
 
     def push(self, points: Tensor) -> Tensor:
         return (points - self.source_mean) @ self.matrix.T + self.target_mean

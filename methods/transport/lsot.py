@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Losses, TransportMap
+from methods.base import Losses, Shape, TransportMap
 
 LINEAR_FROM = 30.0
 """Beyond this exponent exp is continued by its tangent: single precision overflows, and Adam squares gradients."""
@@ -27,7 +27,7 @@ class LSOT(TransportMap):
     The settings behind the row that Korotin et al. (2021) tabulate for Gaussians in D dimensions are not in their code.
 
     Args:
-        dim: dimension D of the points.
+        shape: dimension D of the points, or the shape of the images they are.
         regularization: "l2" penalizes the plan's squared density, "entropic" its entropy.
         epsilon: strength ε of the regularization, in units of the cost.
         potential_hidden: widths of the ReLU networks u and v.
@@ -43,7 +43,7 @@ class LSOT(TransportMap):
 
     def __init__(
         self,
-        dim: int,
+        shape: Shape,
         *,
         regularization: Literal["l2", "entropic"] = "l2",
         epsilon: float = 0.02,
@@ -52,7 +52,8 @@ class LSOT(TransportMap):
         dual_share: float = 0.5,
         lr: float = 1e-3,
     ) -> None:
-        super().__init__(dim)
+        super().__init__(shape)
+        dim = self.dim
         if epsilon <= 0:
             raise ValueError(f"lsot: epsilon is {epsilon}; it must be positive")
         if not 0 < dual_share < 1:

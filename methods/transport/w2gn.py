@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from methods.base import Losses, Sampler, TransportMap
+from methods.base import Losses, Sampler, Shape, TransportMap
 from methods.parts.icnn import DenseICNN
 
 
@@ -23,7 +23,7 @@ class W2GN(TransportMap):
     the paper's Gaussians experiment, as in its authors' code.
 
     Args:
-        dim: dimension D of the points.
+        shape: dimension D of the points, or the shape of the images they are.
         hidden: widths of the potentials; None is max(128, D), max(128, D), max(64, D).
         rank: number of squares in each quadratic form of the potentials.
         strong_convexity: modulus m of both potentials: each map stretches every direction by at least m.
@@ -50,7 +50,7 @@ class W2GN(TransportMap):
 
     def __init__(
         self,
-        dim: int,
+        shape: Shape,
         *,
         hidden: tuple[int, ...] | None = None,
         rank: int = 1,
@@ -72,7 +72,8 @@ class W2GN(TransportMap):
         pretrain_lr: float = 1e-3,
         pretrain_scale: float = 3.0,
     ) -> None:
-        super().__init__(dim)
+        super().__init__(shape)
+        dim = self.dim
         widths = hidden or (max(128, dim), max(128, dim), max(64, dim))
 
         def potential() -> DenseICNN:

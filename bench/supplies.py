@@ -1,0 +1,103 @@
+"""What datasets of pairs are made from: files, image datasets, and codes of autoencoders trained for the purpose."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.environment import generator, reproducible, seed_torch
+from bench.options import defaults, options_of, typed
+from bench.registry import find_dataset, find_method
+from bench.training import ImageBatches, Watch, run_stage, run_steps
+from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
+from datasets.cache import fetch, load_splits, remember
+from methods.base import Autoencoder
+
+CHUNK = 250
+"""Images encoded at once."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """`datasets.base.Supplies`, with everything kept under a data folder."""
+
+    root: Path
+
+    def file(self, file: RemoteFile) -> Path:
+        return fetch(file, self.root)
+
+    def images(self, dataset: str, options: Mapping[str, Any]) -> Mapping[str, ImageSplit]:
+        found, filled = _image_dataset(dataset, options)
+        return load_splits(found, filled, self.root)
+
+    def codes(
+        self, dataset: str, autoencoder: str, params: Mapping[str, Any], *, steps: int, batch_size: int
+    ) -> Mapping[str, np.ndarray]:
+        """The autoencoder trains on one core of the CPU, with streams of seed 0, so all machines agree as far as
+        their arithmetic does.
+
+        Raises ValueError where the names or hyperparameters are not what they should be, and DivergedError.
+        """
+        found, filled = _image_dataset(dataset, {})
+        cls = find_method(autoencoder)
+        if not issubclass(cls, Autoencoder):
+            raise ValueError(f"{autoencoder} is no autoencoder")
+        schema = options_of(cls)
+        unknown = params.keys() - schema.keys()
+        if unknown:
+            raise ValueError(f"{autoencoder} has no hyperparameter {', '.join(sorted(unknown))}")
+        params = {**defaults(schema), **params}
+        splits = load_splits(found, filled, self.root)
+        identity = {
+            "dataset": {"name": dataset, "version": found.version, "options": filled},
+            "autoencoder": {"name": autoencoder, "version": cls.version, "params": params},
+            "steps": steps,
+            "batch_size": batch_size,
+            "code": hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        }
+
+        def build() -> dict[str, np.ndarray]:
+            with reproducible(threads=1):
+                seed_torch("codes", **identity)
+                method = cls(found.image_shape, **typed(params, schema))
+                _train(method, splits["train"].images, steps, batch_size)
+                return {split: _encode(method, splits[split].images) for split in SPLITS}
+
+        return remember(identity, build, self.root / "codes")
+
+
+def _image_dataset(name: str, options: Mapping[str, Any]) -> tuple[ImageDataset, dict[str, Any]]:
+    """An image dataset, and all its options."""
+    cls = find_dataset(name)
+    if not issubclass(cls, ImageDataset):
+        raise ValueError(f"{name} is no dataset of images")
+    filled = {**defaults(options_of(cls)), **options}
+    return cls(**typed(filled, options_of(cls))), filled
+
+
+def _train(method: Autoencoder, images: np.ndarray, steps: int, batch_size: int) -> None:
+    watch = Watch(report=lambda stage, step, planned, loss: None)
+    method.steps_per_epoch = -(-len(images) // batch_size)
+    method.planned_steps = steps
+    device = torch.device("cpu")
+    batches = {
+        stage: ImageBatches(images, batch_size, generator("codes", stage=stage), device)
+        for stage in ("prepare", "train", "finish")
+    }
+    method.train()
+    run_stage(watch, "prepare", method.prepare(batches["prepare"]))
+    run_steps(watch, method.train_step, steps, lambda: (next(batches["train"]),))
+    run_stage(watch, "finish", method.finish(batches["finish"]))
+    method.eval()
+
+
+@torch.no_grad()
+def _encode(method: Autoencoder, images: np.ndarray) -> np.ndarray:
+    chunks = np.split(np.asarray(images), range(CHUNK, len(images), CHUNK))
+    return np.concatenate([method.encode(torch.from_numpy(chunk).float() / 255).numpy() for chunk in chunks])

@@ -1,0 +1,103 @@
+"""Transport by two potentials: what solvers share whose maps are the gradients ∇ψ and ∇ψ̄."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from methods.base import Losses, Sampler, Shape, TransportMap
+from methods.parts.icnn import DenseICNN
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How ψ is made to start as ∇ψ(x) ≈ x, after which ψ̄ is its copy.
+
+    steps: most updates (0: none). tolerance: it ends once the mean squared error, over all entries, is below this.
+    lr, betas: Adam's. scale: points are blown up by this factor. from_source: whether they are draws of the source,
+    and not of N(0, I).
+    """
+
+    steps: int = 5000
+    tolerance: float = 1e-3
+    batch_size: int = 1024
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-10
+    scale: float = 3.0
+    from_source: bool = False
+
+
+class PotentialPair(TransportMap):
+    """Potentials ψ, of the source, and ψ̄, of the target, with push = ∇ψ and pull = ∇ψ̄.
+
+    Solvers treat the two sides differently. A subclass writes `update` for ψ on the source's side; `reverse` solves
+    from the target to the source instead, and pushes with the gradient that then is the inverse.
+
+    Args:
+        shape: dimension D of the points, or the shape of the images they are.
+        network: makes a potential; it is called twice.
+        reverse: whether the roles of source and target are exchanged.
+        pretraining: see there.
+    """
+
+    family = "OT map"
+
+    def __init__(
+        self, shape: Shape, network: Callable[[], DenseICNN], *, reverse: bool, pretraining: Pretraining
+    ) -> None:
+        super().__init__(shape)
+        self.reverse = reverse
+        self.pretraining = pretraining
+        self.potential, self.conjugate = network(), network()
+        self.conjugate.load_state_dict(self.potential.state_dict())
+
+    def push(self, points: Tensor) -> Tensor:
+        return (self.conjugate if self.reverse else self.potential).gradient(points).detach()
+
+    def pull(self, points: Tensor) -> Tensor:
+        return (self.potential if self.reverse else self.conjugate).gradient(points).detach()
+
+    def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
+        """Trains ψ until ∇ψ is the identity, and starts ψ̄ as its copy."""
+        settings = self.pretraining
+        optimizer = torch.optim.Adam(
+            self.potential.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        side = target if self.reverse else source
+        for _ in range(settings.steps):
+            points = side(settings.batch_size)
+            points = settings.scale * (points if settings.from_source else torch.randn_like(points))
+            loss = (self.potential.gradient(points) - points).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            self.potential.clamp_weights()
+            yield {"identity": loss.detach()}
+            if loss.item() < settings.tolerance:
+                break
+        self.conjugate.load_state_dict(self.potential.state_dict())
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        if self.reverse:
+            return self.update(target_points, source_points)
+        return self.update(source_points, target_points)
+
+    def update(self, points: Tensor, images: Tensor) -> Losses:
+        """One update of both potentials: ψ is of `points`, ψ̄ of `images`, independent batches [B, D]."""
+        raise NotImplementedError
+
+
+def benchmark_potential(dim: int, *, convex: bool) -> DenseICNN:
+    """The network of every solver of the W2 benchmark (arXiv 2106.01954); not convex ones are not clamped."""
+    return DenseICNN(
+        dim,
+        (max(2 * dim, 64), max(2 * dim, 64), max(dim, 32)),
+        rank=1,
+        strong_convexity=1e-4,
+        init_std=0.1,
+        convex=convex,
+    )
