@@ -63,7 +63,7 @@ class DataFolder:
         }
 
         def build() -> dict[str, np.ndarray]:
-            with reproducible(threads=1):
+            with reproducible(threads=1), torch.random.fork_rng():
                 seed_torch("codes", **identity)
                 method = cls(found.image_shape, **typed(params, schema))
                 _train(method, splits["train"].images, steps, batch_size)
@@ -100,4 +100,4 @@ def _train(method: Autoencoder, images: np.ndarray, steps: int, batch_size: int)
 @torch.no_grad()
 def _encode(method: Autoencoder, images: np.ndarray) -> np.ndarray:
     chunks = np.split(np.asarray(images), range(CHUNK, len(images), CHUNK))
-    return np.concatenate([method.encode(torch.from_numpy(chunk).float() / 255).numpy() for chunk in chunks])
+    return np.concatenate([method.encode(torch.tensor(chunk).float() / 255).numpy() for chunk in chunks])
