@@ -40,6 +40,8 @@ KEYS: dict[str, Any] = {
     "resources": dict,
     "timeout": float,
 }
+BUDGET = ("steps", "epochs", "batch_size")
+"""What a method's table may state beside hyperparameters, for a method that is trained otherwise than the others."""
 REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
 
 
@@ -76,10 +78,9 @@ class Sweep:
     optional: bool
     published: str | None
     datasets: tuple[Setting, ...]
-    methods: tuple[Setting, ...]
+    methods: tuple[tuple[Setting, Budget], ...]
     metrics: tuple[Setting, ...]
     seeds: tuple[int, ...]
-    budget: Budget
     splits: tuple[str, ...]
     resources: Resources
     timeout: float | None
@@ -92,7 +93,7 @@ class Sweep:
                 dataset=dataset,
                 method=method,
                 seed=seed,
-                budget=self.budget,
+                budget=budget,
                 metrics=self.metrics,
                 splits=self.splits,
                 sweep=self.name,
@@ -103,7 +104,7 @@ class Sweep:
                 timeout=self.timeout,
                 about=describe(dataset, method, self.metrics),
             )
-            for dataset, method, seed in itertools.product(
+            for dataset, (method, budget), seed in itertools.product(
                 self.datasets, self.methods, self.seeds if seeds is None else seeds
             )
         ]
@@ -177,17 +178,16 @@ class _Reader:
             if key not in table:
                 self.wrong(key, "missing")
         datasets, instances = self._datasets(table.get("datasets", {}), kind)
-        methods = self._methods(table.get("methods", {}), table.get("shared", {}), kind)
+        methods = self._methods(table, kind)
         metrics = self._metrics(table.get("metrics", []), kind, instances)
         seeds = self._seeds(table.get("seeds", 1))
-        budget = self._budget(table, kind)
         resources = self._resources(table.get("resources", {}))
         splits = self._splits(table.get("splits", ["test"]))
         self._published(table.get("published"))
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
-        if self.mistakes or budget is None or resources is None:
+        if self.mistakes or resources is None:
             return None
         return Sweep(
             name=self.name,
@@ -200,7 +200,6 @@ class _Reader:
             methods=tuple(methods),
             metrics=tuple(metrics),
             seeds=seeds,
-            budget=budget,
             splits=splits,
             resources=resources,
             timeout=None if timeout is None else float(timeout),
@@ -221,10 +220,7 @@ class _Reader:
                 elif not fits(value, KEYS[key]):
                     self.wrong(prefix + key, f"must be {_type_words(KEYS[key])}, not {shown(value)}")
         base, over = _sound(base), _sound(over)
-        for budget, other in (("steps", "epochs"), ("epochs", "steps")):
-            if budget in over and other not in over:
-                base.pop(other, None)  # a scale that counts in the other unit replaces the budget, not adds one
-        return _merge(base, over)
+        return _merge(_without_other_unit(base, over), over)
 
     def _datasets(self, table: Mapping[str, Any], kind: str) -> tuple[list[Setting], list[Dataset]]:
         settings, instances = [], []
@@ -249,9 +245,10 @@ class _Reader:
             self.wrong("datasets", "names no dataset")
         return settings, instances
 
-    def _methods(self, table: Mapping[str, Any], shared: Mapping[str, Any], kind: str) -> list[Setting]:
-        settings = []
-        for name, given in table.items():
+    def _methods(self, table: Mapping[str, Any], kind: str) -> list[tuple[Setting, Budget]]:
+        shared = table.get("shared", {})
+        settings: list[tuple[Setting, Budget]] = []
+        for name, given in table.get("methods", {}).items():
             key = f"methods.{name}"
             try:
                 cls = find_method(name)
@@ -270,11 +267,14 @@ class _Reader:
                 if not isinstance(alternative, dict):
                     self.wrong(key, f"must be a table of hyperparameters, not {shown(alternative)}")
                     continue
-                for params in expand(key, {**common, **alternative}, schema, "hyperparameter", self.wrong):
-                    settings.append(Setting(name, params, cls.version))
+                own = {k: value for k, value in alternative.items() if k in BUDGET and k not in schema}
+                params = {k: value for k, value in alternative.items() if k not in own}
+                budget = self._budget(key, table, own, kind)
+                for options in expand(key, {**common, **params}, schema, "hyperparameter", self.wrong):
+                    settings.append((Setting(name, options, cls.version), budget))
             if any(settings.count(setting) > 1 for setting in settings):
                 self.wrong(key, "two of its settings are the same")
-        if not table:
+        if not table.get("methods"):
             self.wrong("methods", "names no method")
         return settings
 
@@ -333,18 +333,22 @@ class _Reader:
             return ()
         return tuple(given)
 
-    def _budget(self, table: Mapping[str, Any], kind: str) -> Budget | None:
-        steps, epochs, batch_size = table.get("steps"), table.get("epochs"), table.get("batch_size")
+    def _budget(self, key: str, table: Mapping[str, Any], own: Mapping[str, Any], kind: str) -> Budget:
+        """The sweep's budget, with what a method's table at `key` says of its own over it."""
+        for name, value in own.items():
+            if not fits(value, KEYS[name]):
+                self.wrong(f"{key}.{name}", f"must be {_type_words(KEYS[name])}, not {shown(value)}")
+        merged = _merge(_without_other_unit(table, own), _sound(own))
+        steps, epochs, batch_size = (merged.get(name) for name in BUDGET)
         if (steps is None) == (epochs is None):
             self.wrong(f"{self.scale}.steps", "state the budget as one of steps and epochs")
-            return None
         if epochs is not None and kind == "transport":
             self.wrong(f"{self.scale}.epochs", "samplers have no epochs; state steps")
-            return None
-        for key, value in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
+        for name in BUDGET:
+            value = merged.get(name)
             if value is not None and value <= 0:
-                self.wrong(key, f"must be above 0, not {value}")
-        return None if batch_size is None else Budget(steps, None if epochs is None else float(epochs), batch_size)
+                self.wrong(f"{key}.{name}" if name in own else name, f"must be above 0, not {value}")
+        return Budget(steps, None if epochs is None else float(epochs), batch_size or 1)
 
     def _resources(self, given: Mapping[str, Any]) -> Resources | None:
         schema = {"cpus": Option("cpus", int, 1), "gpus": Option("gpus", float, 0.0)}
@@ -393,6 +397,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         # A distribution is a value that happens to be written as a table: it is replaced whole.
         merged[key] = _merge(merged[key], value) if both and "distribution" not in value else value
     return merged
+
+
+def _without_other_unit(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` without its budget where `over` counts in the other unit, which replaces the budget and does not add one."""
+    replaced = {"steps": "epochs", "epochs": "steps"}
+    gone = {replaced[unit] for unit in over.keys() & replaced.keys()} - over.keys()
+    return {key: value for key, value in base.items() if key not in gone}
 
 
 def _sound(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,13 +56,13 @@ def test_a_sweep_is_every_dataset_by_method_by_seed(sweeps_file: SweepsFile) -> 
 def test_the_scale_replaces_values_and_merges_tables(sweeps_file: SweepsFile) -> None:
     sweep = one(load_sweeps(sweeps_file(GOOD), "paper"), "pairs")
     assert sweep.seeds == (3, 5, 7)
-    assert [method.options["lr"] for method in sweep.methods if method.name == "w2gn"] == [1e-4]
-    assert len([method for method in sweep.methods if method.name == "lsot"]) == 2
+    assert [method.options["lr"] for method, _ in sweep.methods if method.name == "w2gn"] == [1e-4]
+    assert len([method for method, _ in sweep.methods if method.name == "lsot"]) == 2
 
 
 def test_options_are_filled_in_with_defaults_in_their_declared_types(sweeps_file: SweepsFile) -> None:
     text = GOOD.replace("epsilon = [0.01, 0.1]", "epsilon = 1")
-    (lsot,) = [m for m in one(load_sweeps(sweeps_file(text), "quick"), "pairs").methods if m.name == "lsot"]
+    (lsot,) = [m for m, _ in one(load_sweeps(sweeps_file(text), "quick"), "pairs").methods if m.name == "lsot"]
     assert lsot.options["epsilon"] == 1.0
     assert isinstance(lsot.options["epsilon"], float)
     assert len(lsot.options) > 1
@@ -72,8 +72,20 @@ def test_a_scale_may_count_in_epochs_where_the_sweep_counts_in_steps(sweeps_file
     text = GOOD.replace("epochs = 1", "steps = 5").replace(
         "methods.ae = {}", "methods.ae = {}\n[sweep.extra.paper]\nepochs = 2"
     )
-    budget = one(load_sweeps(sweeps_file(text), "paper"), "extra").budget
+    ((_, budget),) = one(load_sweeps(sweeps_file(text), "paper"), "extra").methods
     assert (budget.steps, budget.epochs) == (None, 2.0)
+
+
+def test_a_method_may_have_a_budget_of_its_own(sweeps_file: SweepsFile) -> None:
+    text = GOOD.replace("methods.w2gn = {}", "methods.w2gn = { batch_size = 64, steps = 3 }", 1)
+    budgets = {
+        method.name: (budget.steps, budget.batch_size)
+        for method, budget in one(load_sweeps(sweeps_file(text), "quick"), "pairs").methods
+    }
+    assert budgets == {"w2gn": (3, 64), "lsot": (10, 16)}
+    text = GOOD.replace("methods.ae = {}", "methods.ae = { steps = 7 }")
+    ((_, budget),) = one(load_sweeps(sweeps_file(text), "quick"), "extra").methods
+    assert (budget.steps, budget.epochs) == (7, None)
 
 
 def test_shared_hyperparameters_reach_every_method_and_yield_to_its_own(sweeps_file: SweepsFile) -> None:
@@ -81,14 +93,14 @@ def test_shared_hyperparameters_reach_every_method_and_yield_to_its_own(sweeps_f
         "methods.ae = {}", "methods.ae = {}\nmethods.vae = { latent_dim = 3 }\nshared = { latent_dim = 5 }"
     )
     sweep = one(load_sweeps(sweeps_file(text), "quick"), "extra")
-    assert [method.options["latent_dim"] for method in sweep.methods] == [5, 3]
+    assert [method.options["latent_dim"] for method, _ in sweep.methods] == [5, 3]
 
 
 def test_a_list_of_tables_gives_settings_that_are_no_grid(sweeps_file: SweepsFile) -> None:
     text = GOOD.replace("methods.w2gn = {}", "methods.w2gn = [{ lr = 1e-3 }, { rank = 2, lr = 1e-4 }]", 1).replace(
         "methods.w2gn = { lr = 1e-4 }", ""
     )
-    settings = [m for m in one(load_sweeps(sweeps_file(text), "quick"), "pairs").methods if m.name == "w2gn"]
+    settings = [m for m, _ in one(load_sweeps(sweeps_file(text), "quick"), "pairs").methods if m.name == "w2gn"]
     assert [(m.options["lr"], m.options["rank"]) for m in settings] == [(1e-3, 1), (1e-4, 2)]
 
 
@@ -96,7 +108,7 @@ def test_a_list_that_fits_the_hyperparameter_is_a_value_and_a_list_of_lists_a_gr
     def hidden(value: str) -> list[object]:
         text = GOOD.replace("methods.w2gn = {}", f"methods.w2gn = {{ hidden = {value} }}", 1)
         sweep = one(load_sweeps(sweeps_file(text), "quick"), "pairs")
-        return [method.options["hidden"] for method in sweep.methods if method.name == "w2gn"]
+        return [method.options["hidden"] for method, _ in sweep.methods if method.name == "w2gn"]
 
     assert hidden("[32, 16]") == [(32, 16)]
     assert hidden("[[32, 16], [8]]") == [(32, 16), (8,)]
@@ -107,7 +119,7 @@ DRAWN = "methods.w2gn = { lr = { distribution = 'log-uniform', low = 1e-5, high 
 
 def rates(path: Path) -> list[float]:
     sweep = one(load_sweeps(path, "quick"), "pairs")
-    return [method.options["lr"] for method in sweep.methods if method.name == "w2gn"]
+    return [method.options["lr"] for method, _ in sweep.methods if method.name == "w2gn"]
 
 
 def test_a_distribution_is_drawn_the_same_whatever_else_the_sweep_holds(sweeps_file: SweepsFile) -> None:
