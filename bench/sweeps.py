@@ -400,7 +400,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_other_unit(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` without its budget where `over` counts in the other unit, which replaces the budget and does not add one."""
+    """`base` without its budget where `over` counts in the other unit: that replaces the budget, and adds none."""
     replaced = {"steps": "epochs", "epochs": "steps"}
     gone = {replaced[unit] for unit in over.keys() & replaced.keys()} - over.keys()
     return {key: value for key, value in base.items() if key not in gone}
