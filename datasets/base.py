@@ -29,11 +29,25 @@ class Factor:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file a dataset needs: fetched from `url`, or placed by hand, and verified."""
+    """A file a dataset needs: fetched from `url`, or placed by hand, and verified.
+
+    sha256: of the whole file, in hexadecimal.
+    git_blob: where no SHA-256 is known, the identifier of the content in its authors' git repository.
+    """
 
     name: str
     url: str
-    sha256: str
+    sha256: str = ""
+    git_blob: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.sha256) == bool(self.git_blob):
+            raise ValueError(f"{self.name}: a file is verified by its SHA-256 or by its identifier in git, one of them")
+
+    @property
+    def checksum(self) -> str:
+        """What it is verified by, and its value, in words."""
+        return f"SHA-256 {self.sha256}" if self.sha256 else f"git blob {self.git_blob}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files and arrays on this machine: downloads checked by SHA-256, and built datasets as read-only memory maps.
+"""Files and arrays on this machine: downloads checked by their hashes, and built datasets as read-only memory maps.
 
     <root>/files/<file>                    what datasets need from elsewhere, downloaded or placed by hand
     <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <array>.npy
@@ -113,7 +113,7 @@ def remember(
 
 
 def fetch(file: RemoteFile, root: Path) -> Path:
-    """The local path of a file with the right SHA-256: the one already in <root>/files, else downloaded there.
+    """The local path of a file with the right checksum: the one already in <root>/files, else downloaded there.
 
     Raises:
         DataError: the address cannot be reached, or what is there or arrives is another file.
@@ -123,8 +123,8 @@ def fetch(file: RemoteFile, root: Path) -> Path:
         with _locked(path):
             if not path.exists():  # another process may have fetched it while this one waited
                 _download(file, path)
-    elif (found := _file_sha256(path)) != file.sha256:
-        raise DataError(f"{path} has SHA-256 {found}: delete it to download it again. {_by_hand(file, path)}")
+    elif (found := _checksum(path, file)) != file.checksum:
+        raise DataError(f"{path} has {found}: delete it to download it again. {_by_hand(file, path)}")
     return path
 
 
@@ -142,7 +142,7 @@ def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": dataset.name,
         "version": dataset.version,
         "options": dict(options),
-        "files": {file.name: file.sha256 for file in dataset.files},
+        "files": {file.name: file.sha256 or file.git_blob for file in dataset.files},
         "code": hashlib.sha256(code).hexdigest(),
         "license": dataset.license,
         "citation": dataset.citation,
@@ -204,8 +204,8 @@ def _download(file: RemoteFile, path: Path) -> None:
         with _writing(path):
             with unfinished.open("wb") as out:
                 out.writelines(_chunks(file, path))
-            if (found := _file_sha256(unfinished)) != file.sha256:
-                what = f"{unfinished.stat().st_size:,} bytes with SHA-256 {found} arrived"
+            if (found := _checksum(unfinished, file)) != file.checksum:
+                what = f"{unfinished.stat().st_size:,} bytes with {found} arrived"
                 if _is_web_page(unfinished):
                     what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
                 raise DataError(f"cannot download {file.name}: {what}. {_by_hand(file, path)}")
@@ -235,7 +235,7 @@ def _chunks(file: RemoteFile, path: Path) -> Iterator[bytes]:
 
 def _by_hand(file: RemoteFile, path: Path) -> str:
     return (
-        f"To place it by hand, get {file.url} (SHA-256 {file.sha256}) "
+        f"To place it by hand, get {file.url} ({file.checksum}) "
         f'and put it in the folder {path.parent} under the name "{path.name}".'
     )
 
@@ -245,9 +245,15 @@ def _is_web_page(path: Path) -> bool:
         return stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
 
 
-def _file_sha256(path: Path) -> str:
+def _checksum(path: Path, file: RemoteFile) -> str:
+    """What `file.checksum` should be, of what is at `path`."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        if file.sha256:
+            return f"SHA-256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+        return f"git blob {digest.hexdigest()}"
 
 
 # Both

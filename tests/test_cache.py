@@ -368,6 +368,20 @@ def test_another_file_placed_by_hand_is_refused_and_kept(tmp_path: Path) -> None
     assert placed.read_bytes() == b"other"
 
 
+def test_a_file_can_be_verified_by_its_identifier_in_git(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    placed = tmp_path / "files" / "greeting"
+    placed.write_bytes(b"hello\n")
+    # What `git hash-object` prints for that content.
+    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", git_blob="ce013625030ba8dba906f756967f9e9ca394464a")
+    assert fetch(file, tmp_path) == placed
+    placed.write_bytes(b"hello")
+    with pytest.raises(DataError, match="has git blob b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0: delete it"):
+        fetch(file, tmp_path)
+    with pytest.raises(ValueError, match="one of them"):
+        RemoteFile("greeting", "http://127.0.0.1:1/greeting")
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/digits.bin", "no-such-scheme://here", "digits.bin"])
 def test_an_address_that_cannot_be_reached_is_named(url: str, tmp_path: Path) -> None:
     file = RemoteFile("digits.bin", url, SHA256)
