@@ -58,6 +58,9 @@ SHA256 = {
     ),
 }
 """Of the files {dim}_v1.pt and {dim}_v2.pt."""
+GIT_BLOBS = {256: ("2c660c94439ea86a2ef56f09d0b0c79a78276ba0", "fdb31a331d448bd5dcf909dabc8175de1ff4bfe4")}
+"""Of those whose SHA-256 is not known: their identifiers in the authors' repository."""
+DIMENSIONS = (*SHA256, *GIT_BLOBS)
 
 
 class W2Benchmark(PairDataset):
@@ -71,7 +74,7 @@ class W2Benchmark(PairDataset):
     `w2-benchmark-{dim}_v1.pt` and `w2-benchmark-{dim}_v2.pt`.
 
     Args:
-        dim: dimension D: 2, 4, 8, 16, 32, 64 or 128.
+        dim: dimension D: 2, 4, 8, 16, 32, 64, 128 or 256.
     """
 
     name = "w2-benchmark"
@@ -82,12 +85,17 @@ class W2Benchmark(PairDataset):
     has_true_map = True
 
     def __init__(self, *, dim: int = 2) -> None:
-        if dim not in SHA256:
-            raise ValueError(f"w2-benchmark: dim is {dim}; there are pairs for {', '.join(map(str, SHA256))}")
+        if dim not in DIMENSIONS:
+            raise ValueError(f"w2-benchmark: dim is {dim}; there are pairs for {', '.join(map(str, DIMENSIONS))}")
         self.dim = dim
         self.potentials = tuple(
-            RemoteFile(f"{self.name}-{dim}_v{number}.pt", f"{FOLDER}/{dim}_v{number}.pt", sha256)
-            for number, sha256 in enumerate(SHA256[dim], start=1)
+            RemoteFile(
+                f"{self.name}-{dim}_{version}.pt",
+                f"{FOLDER}/{dim}_{version}.pt",
+                sha256=SHA256[dim][number] if dim in SHA256 else "",
+                git_blob=GIT_BLOBS[dim][number] if dim in GIT_BLOBS else "",
+            )
+            for number, version in enumerate(("v1", "v2"))
         )
         self.centers, self.factors = (torch.from_numpy(array) for array in _mixture(dim))
         spread = self.centers.square().sum(dim=1) + self.factors.square().sum(dim=(1, 2))
@@ -95,7 +103,7 @@ class W2Benchmark(PairDataset):
         self.target_variance = float(dim)
 
     def ingredients(self) -> Mapping[str, Any]:
-        return {"files": {file.name: file.sha256 for file in self.potentials}}
+        return {"files": {file.name: file.checksum for file in self.potentials}}
 
     def build(self, supplies: Supplies) -> dict[str, np.ndarray]:
         """The weights of both potentials, stacked, and `shift` [D] and `scale` [] of their gradient.
@@ -169,8 +177,8 @@ def _mixture(dim: int) -> tuple[np.ndarray, np.ndarray]:
     permutation of -1, 0, 1, and the rows of a factor are random directions.
     """
     rng = np.random.RandomState(0)
-    centers = np.stack([rng.choice(COMPONENTS, COMPONENTS, replace=False) for _ in range(dim)], axis=1)
-    centers = centers.astype(np.float32) - (COMPONENTS - 1) / 2
+    order = np.stack([rng.choice(COMPONENTS, COMPONENTS, replace=False) for _ in range(dim)], axis=1)
+    centers = order.astype(np.float32) - (COMPONENTS - 1) / 2
     factors = rng.normal(size=(COMPONENTS, dim, dim)).astype(np.float32)
     factors *= DEVIATION / np.linalg.norm(factors, axis=2, keepdims=True)
     deviation = np.sqrt(np.square(centers).sum(axis=1).mean() / dim + DEVIATION**2)
