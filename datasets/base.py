@@ -33,21 +33,26 @@ class RemoteFile:
 
     sha256: of the whole file, in hexadecimal.
     git_blob: where no SHA-256 is known, the identifier of the content in its authors' git repository.
+    md5: where that is all that is known. It tells damaged files and other versions, not forged ones.
     """
 
     name: str
     url: str
     sha256: str = ""
     git_blob: str = ""
+    md5: str = ""
 
     def __post_init__(self) -> None:
-        if bool(self.sha256) == bool(self.git_blob):
-            raise ValueError(f"{self.name}: a file is verified by its SHA-256 or by its identifier in git, one of them")
+        if [self.sha256, self.git_blob, self.md5].count("") != 2:
+            raise ValueError(
+                f"{self.name}: a file is verified by its SHA-256, its identifier in git or its MD5, one of them"
+            )
 
     @property
     def checksum(self) -> str:
         """What it is verified by, and its value, in words."""
-        return f"SHA-256 {self.sha256}" if self.sha256 else f"git blob {self.git_blob}"
+        kind = "SHA-256" if self.sha256 else "git blob" if self.git_blob else "MD5"
+        return f"{kind} {self.sha256 or self.git_blob or self.md5}"
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": dataset.name,
         "version": dataset.version,
         "options": dict(options),
-        "files": {file.name: file.sha256 or file.git_blob for file in dataset.files},
+        "files": {file.name: file.sha256 or file.git_blob or file.md5 for file in dataset.files},
         "code": hashlib.sha256(code).hexdigest(),
         "license": dataset.license,
         "citation": dataset.citation,
@@ -250,6 +250,8 @@ def _checksum(path: Path, file: RemoteFile) -> str:
     with path.open("rb") as stream:
         if file.sha256:
             return f"SHA-256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        if file.md5:
+            return f"MD5 {hashlib.file_digest(stream, 'md5').hexdigest()}"
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
         while chunk := stream.read(CHUNK):
             digest.update(chunk)

@@ -382,6 +382,20 @@ def test_a_file_can_be_verified_by_its_identifier_in_git(tmp_path: Path) -> None
         RemoteFile("greeting", "http://127.0.0.1:1/greeting")
 
 
+def test_a_file_can_be_verified_by_its_md5(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    placed = tmp_path / "files" / "greeting"
+    placed.write_bytes(b"hello\n")
+    # What `md5sum` prints for that content.
+    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", md5="b1946ac92492d2347c6235b4d2611184")
+    assert fetch(file, tmp_path) == placed
+    placed.write_bytes(b"hello")
+    with pytest.raises(DataError, match="has MD5 5d41402abc4b2a76b9719d911017c592: delete it"):
+        fetch(file, tmp_path)
+    with pytest.raises(ValueError, match="one of them"):
+        RemoteFile("greeting", "http://127.0.0.1:1/greeting", sha256="00", md5="00")
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/digits.bin", "no-such-scheme://here", "digits.bin"])
 def test_an_address_that_cannot_be_reached_is_named(url: str, tmp_path: Path) -> None:
     file = RemoteFile("digits.bin", url, SHA256)
