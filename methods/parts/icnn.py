@@ -5,6 +5,7 @@ DenseICNN follows Korotin et al., "Wasserstein-2 Generative Networks" (2021, arX
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -12,7 +13,51 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 
 
-class DenseICNN(nn.Module):
+class Potential(nn.Module):
+    """ψ: R^D -> R with its gradient: what solvers need of a network, whatever its layers.
+
+    Set in the constructor: `dropout`, a probability, and `convex`.
+    """
+
+    dropout: float
+    convex: bool
+    """Whether `clamp_weights` keeps ψ convex; without it, ψ is a network of the same shape and no ICNN."""
+
+    def forward(self, points: Tensor) -> Tensor:
+        """ψ: [B, D] -> [B]."""
+        return self.evaluate(points, with_gradient=False)[0]
+
+    def gradient(self, points: Tensor) -> Tensor:
+        """∇ψ: [B, D] -> [B, D], differentiable in points and weights."""
+        return self.evaluate(points, with_gradient=True)[1]
+
+    def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """ψ [B] and ∇ψ [B, D] for the price of the gradient."""
+        return self.evaluate(points, with_gradient=True)
+
+    def evaluate(self, points: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor]:
+        """ψ and, if asked for, ∇ψ (else no rows)."""
+        raise NotImplementedError
+
+    def nonnegative_weights(self) -> Iterable[Tensor]:
+        """The weights through which ψ is convex if none of them is negative."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def clamp_weights(self) -> None:
+        """Projects them on the non-negative orthant, after each step of an optimizer; nothing where not `convex`."""
+        if self.convex:
+            for weight in self.nonnegative_weights():
+                weight.clamp_(min=0)
+
+    def dropout_mask(self, like: Tensor) -> Tensor | None:
+        """Entries 0 with probability `dropout`, else 1/(1 - dropout); None where nothing is dropped."""
+        if not self.training or self.dropout == 0:
+            return None
+        return dropout(torch.ones_like(like), self.dropout)
+
+
+class DenseICNN(Potential):
     """Fully connected ICNN with convex quadratic skip connections, ψ: R^D -> R.
 
         h_1 = q_1(x),  h_{k+1} = CELU(W_k h_k + q_{k+1}(x)),  ψ(x) = w·h_K + m/2 ‖x‖²
@@ -30,7 +75,7 @@ class DenseICNN(nn.Module):
         strong_convexity: the modulus m >= 0.
         init_std: every weight and bias starts as N(0, init_std²), then clamped where it must not be negative.
         dropout: probability of dropping an entry of q_k(x) or of W_k h_k, in training mode.
-        convex: whether W_k and w are held at or above 0; without it, ψ is a network of the same shape and no ICNN.
+        convex: whether `clamp_weights` holds W_k and w at or above 0.
     """
 
     def __init__(
@@ -62,32 +107,14 @@ class DenseICNN(nn.Module):
         self.output_weight = nn.Parameter(init_std * torch.randn(hidden[-1]))
         self.clamp_weights()
 
-    @torch.no_grad()
-    def clamp_weights(self) -> None:
-        """Projects W_k and w on the non-negative orthant, which keeps ψ convex; nothing where it need not be."""
-        if not self.convex:
-            return
-        for weight in (*self.convex_weights, self.output_weight):
-            weight.clamp_(min=0)
+    def nonnegative_weights(self) -> Iterable[Tensor]:
+        return (*self.convex_weights, self.output_weight)
 
-    def forward(self, points: Tensor) -> Tensor:
-        """ψ: [B, D] -> [B]."""
-        return self._evaluate(points, with_gradient=False)[0]
-
-    def gradient(self, points: Tensor) -> Tensor:
-        """∇ψ: [B, D] -> [B, D], differentiable in points and weights."""
-        return self._evaluate(points, with_gradient=True)[1]
-
-    def value_and_gradient(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """ψ [B] and ∇ψ [B, D] for the price of the gradient."""
-        return self._evaluate(points, with_gradient=True)
-
-    def _evaluate(self, points: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor]:
-        """ψ and, if asked for, ∇ψ (else no rows)."""
+    def evaluate(self, points: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor]:
         square_weight = self.square_weight.flatten(end_dim=1)
         projections = linear(points, square_weight).unflatten(1, self.square_weight.shape[:2])
         quadratics = projections.square().sum(dim=1) + linear(points, self.linear_weight, self.bias)
-        skip_masks = self._dropout_mask(quadratics)
+        skip_masks = self.dropout_mask(quadratics)
         if skip_masks is not None:
             quadratics = quadratics * skip_masks
 
@@ -96,7 +123,7 @@ class DenseICNN(nn.Module):
         layers = []
         for weight, skip in zip(self.convex_weights, skips, strict=True):
             carried = linear(hidden, weight)
-            mask = self._dropout_mask(carried)
+            mask = self.dropout_mask(carried)
             activation = (carried if mask is None else carried * mask) + skip
             slope = activation.clamp(max=0).exp()  # CELU'
             hidden = activation.clamp(min=0) + slope - 1  # CELU
@@ -117,9 +144,3 @@ class DenseICNN(nn.Module):
             outer = outer * skip_masks
         squares = (2 * projections * outer.unsqueeze(1)).flatten(start_dim=1) @ square_weight
         return values, squares + outer @ self.linear_weight + self.strong_convexity * points
-
-    def _dropout_mask(self, like: Tensor) -> Tensor | None:
-        """Entries 0 with probability `dropout`, else 1/(1 - dropout); None where nothing is dropped."""
-        if not self.training or self.dropout == 0:
-            return None
-        return dropout(torch.ones_like(like), self.dropout)

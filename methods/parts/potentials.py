@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from methods.base import Losses, Sampler, Shape, TransportMap
-from methods.parts.icnn import DenseICNN
+from methods.parts.icnn import DenseICNN, Potential
+
+Noise = Literal["normal", "uniform", "source"]
+PretrainingOptimizer = Literal["adam", "adamax"]
 
 
 @dataclass(frozen=True)
@@ -17,18 +21,19 @@ class Pretraining:
     """How ψ is made to start as ∇ψ(x) ≈ x, after which ψ̄ is its copy.
 
     steps: most updates (0: none). tolerance: it ends once the mean squared error, over all entries, is below this.
-    lr, betas: Adam's. scale: points are blown up by this factor. from_source: whether they are draws of the source,
-    and not of N(0, I).
+    lr, betas, weight_decay: the optimizer's. points: draws of N(0, I), of the uniform distribution on [0, 1]^D, or of
+    ψ's side of the pair. scale: they are blown up by this factor, about the center of the cube where they fill it.
     """
 
     steps: int = 5000
     tolerance: float = 1e-3
     batch_size: int = 1024
+    optimizer: PretrainingOptimizer = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-10
+    points: Noise = "normal"
     scale: float = 3.0
-    from_source: bool = False
 
 
 class PotentialPair(TransportMap):
@@ -47,7 +52,7 @@ class PotentialPair(TransportMap):
     family = "OT map"
 
     def __init__(
-        self, shape: Shape, network: Callable[[], DenseICNN], *, reverse: bool, pretraining: Pretraining
+        self, shape: Shape, network: Callable[[], Potential], *, reverse: bool, pretraining: Pretraining
     ) -> None:
         super().__init__(shape)
         self.reverse = reverse
@@ -64,13 +69,12 @@ class PotentialPair(TransportMap):
     def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
         """Trains ψ until ∇ψ is the identity, and starts ψ̄ as its copy."""
         settings = self.pretraining
-        optimizer = torch.optim.Adam(
+        optimizer_class = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}[settings.optimizer]
+        optimizer = optimizer_class(
             self.potential.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        side = target if self.reverse else source
         for _ in range(settings.steps):
-            points = side(settings.batch_size)
-            points = settings.scale * (points if settings.from_source else torch.randn_like(points))
+            points = self._pretraining_points(target if self.reverse else source)
             loss = (self.potential.gradient(points) - points).square().mean()
             optimizer.zero_grad()
             loss.backward()
@@ -80,6 +84,17 @@ class PotentialPair(TransportMap):
             if loss.item() < settings.tolerance:
                 break
         self.conjugate.load_state_dict(self.potential.state_dict())
+
+    def _pretraining_points(self, side: Sampler) -> Tensor:
+        """[B, D], of what `pretraining` says."""
+        settings = self.pretraining
+        if settings.points == "source":
+            return settings.scale * side(settings.batch_size)
+        like = next(self.parameters())
+        points = torch.empty(settings.batch_size, self.dim, dtype=like.dtype, device=like.device)
+        if settings.points == "normal":
+            return settings.scale * points.normal_()
+        return 0.5 + settings.scale * (points.uniform_() - 0.5)
 
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
         if self.reverse:

@@ -5,32 +5,43 @@ Korotin, Egiazarian, Asadulaev, Safin, Burnaev (2021), "Wasserstein-2 Generative
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from methods.base import Losses, Sampler, Shape, TransportMap
-from methods.parts.icnn import DenseICNN
+from methods.base import Losses, Shape
+from methods.parts.conv_icnn import ConvICNN
+from methods.parts.icnn import DenseICNN, Potential
+from methods.parts.potentials import Noise, PotentialPair, Pretraining, PretrainingOptimizer
 
 
-class W2GN(TransportMap):
+class W2GN(PotentialPair):
     """Two convex potentials ψ and ψ̄ with push = ∇ψ and pull = ∇ψ̄.
 
-    ψ minimizes the dual E[ψ(X) + ψ*(Y)] of the transport problem with its conjugate ψ* evaluated at ∇ψ̄(Y); a cycle
-    penalty makes the maps inverse to each other, so that no inner maximization is needed. The defaults are those of
-    the paper's Gaussians experiment, as in its authors' code.
+        min over ψ, ψ̄ of E[ψ(X) - ψ(Y⁻)] + λ (E‖∇ψ(∇ψ̄(Y)) - Y‖² + E‖∇ψ̄(∇ψ(X)) - X‖²) / D,  Y⁻ = ∇ψ̄(Y) held fixed
+
+    The first term has the gradient of the dual E[ψ(X) + ψ*(Y)] of the transport problem where Y⁻ maximizes
+    ⟨Y, ·⟩ - ψ; that it does, which makes the maps inverse to each other, is what the cycle terms ask for, so that no
+    inner maximization is needed (paper, equation 9 and Algorithm 1). The defaults are those of the paper's Gaussians
+    experiment, as in its authors' code. Beside theirs, pretraining has no L1 term, and in the code of the
+    style-transfer experiment ψ̄ is not the copy of ψ that the other experiments and the paper start from.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.
-        hidden: widths of the potentials; None is max(128, D), max(128, D), max(64, D).
-        rank: number of squares in each quadratic form of the potentials.
+        network: fully connected potentials, or convolutional ones where points are images.
+        hidden: widths of dense potentials; None is max(128, D), max(128, D), max(64, D).
+        rank: number of squares in each quadratic form of dense potentials.
+        width: channels of convolutional potentials.
         strong_convexity: modulus m of both potentials: each map stretches every direction by at least m.
         init_std: standard deviation of the initial weights.
         dropout: dropout probability in the potentials.
         cycle_weight: weight λ of each cycle term; None is min(D, 50).
         cycle_source: whether ∇ψ̄(∇ψ(X)) ≈ X is asked for as well as ∇ψ(∇ψ̄(Y)) ≈ Y.
+        reverse: whether the roles of source and target are exchanged, potentials and all (W2:R of arXiv 2106.01954).
         lr: Adam's learning rate, both potentials.
         adam_beta1, adam_beta2: Adam's decay rates for ψ.
         conjugate_beta1, conjugate_beta2: Adam's decay rates for ψ̄.
@@ -38,27 +49,38 @@ class W2GN(TransportMap):
         l1: weight of the L1 norm of all weights in the loss.
         batch_size_pretrain: points in a pretraining batch.
         pretrain_steps: most updates spent on ∇ψ(x) ≈ x before training (0: none).
-        pretrain_tolerance: pretraining ends once the mean squared distance of ∇ψ(x) to x is below this.
-        pretrain_lr: Adam's learning rate in pretraining (β 0.8, 0.9).
-        pretrain_scale: the source is blown up by this factor in pretraining.
+        pretrain_tolerance: pretraining ends once the mean squared error of ∇ψ(x), over all entries, is below this;
+            None is 3e-5 / D.
+        pretrain_optimizer: what descends that error.
+        pretrain_lr: its learning rate.
+        pretrain_beta1, pretrain_beta2: its decay rates.
+        pretrain_points: draws of the source (of the target, if `reverse`), of N(0, I), or of U[0, 1]^D.
+        pretrain_scale: they are blown up by this factor, the cube about its center.
+
+    Raises:
+        ValueError: convolutional potentials of points that are no images.
     """
 
     name = "w2gn"
+    version = 2
     paper = "Korotin et al. 2021, arXiv 1909.13082"
     summary = "gradients of two input-convex potentials, tied by a cycle penalty"
-    family = "OT map"
+    check_params: ClassVar[Mapping[str, Any]] = {"hidden": (32, 32), "width": 8, "pretrain_steps": 20}
 
     def __init__(
         self,
         shape: Shape,
         *,
+        network: Literal["dense", "conv"] = "dense",
         hidden: tuple[int, ...] | None = None,
         rank: int = 1,
+        width: int = 128,
         strong_convexity: float = 0.05,
         init_std: float = 0.05,
         dropout: float = 0.0,
         cycle_weight: float | None = None,
         cycle_source: bool = True,
+        reverse: bool = False,
         lr: float = 3e-4,
         adam_beta1: float = 0.8,
         adam_beta2: float = 0.99,
@@ -68,31 +90,48 @@ class W2GN(TransportMap):
         l1: float = 1e-10,
         batch_size_pretrain: int = 256,
         pretrain_steps: int = 10_000,
-        pretrain_tolerance: float = 3e-5,
+        pretrain_tolerance: float | None = None,
+        pretrain_optimizer: PretrainingOptimizer = "adam",
         pretrain_lr: float = 1e-3,
+        pretrain_beta1: float = 0.8,
+        pretrain_beta2: float = 0.9,
+        pretrain_points: Noise = "source",
         pretrain_scale: float = 3.0,
     ) -> None:
-        super().__init__(shape)
-        dim = self.dim
-        widths = hidden or (max(128, dim), max(128, dim), max(64, dim))
+        dim = shape if isinstance(shape, int) else math.prod(shape)
 
-        def potential() -> DenseICNN:
-            return DenseICNN(
-                dim, widths, rank=rank, strong_convexity=strong_convexity, init_std=init_std, dropout=dropout
-            )
+        def potential() -> Potential:
+            if network == "dense":
+                widths = hidden or (max(128, dim), max(128, dim), max(64, dim))
+                return DenseICNN(
+                    dim, widths, rank=rank, strong_convexity=strong_convexity, init_std=init_std, dropout=dropout
+                )
+            if isinstance(shape, int):
+                raise ValueError(
+                    f'w2gn: network = "conv" needs points that are images, and these are vectors of {shape} numbers; '
+                    'use network = "dense", or a pair of images'
+                )
+            return ConvICNN(shape, width=width, strong_convexity=strong_convexity, init_std=init_std, dropout=dropout)
 
-        self.potential = potential()
-        self.conjugate = potential()
-        self.conjugate.load_state_dict(self.potential.state_dict())
+        super().__init__(
+            shape,
+            potential,
+            reverse=reverse,
+            pretraining=Pretraining(
+                steps=pretrain_steps,
+                tolerance=3e-5 / dim if pretrain_tolerance is None else pretrain_tolerance,
+                batch_size=batch_size_pretrain,
+                optimizer=pretrain_optimizer,
+                lr=pretrain_lr,
+                betas=(pretrain_beta1, pretrain_beta2),
+                weight_decay=weight_decay,
+                points=pretrain_points,
+                scale=pretrain_scale,
+            ),
+        )
         self.cycle_weight = min(dim, 50) if cycle_weight is None else cycle_weight
         self.cycle_source = cycle_source
         self.l1 = l1
-        self.batch_size_pretrain = batch_size_pretrain
-        self.pretrain_steps = pretrain_steps
-        self.pretrain_tolerance = pretrain_tolerance
-        self.pretrain_lr = pretrain_lr
-        self.pretrain_scale = pretrain_scale
-        self.weight_decay = weight_decay
         self.optimizers = [
             torch.optim.Adam(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
             for network, betas in (
@@ -101,46 +140,23 @@ class W2GN(TransportMap):
             )
         ]
 
-    def push(self, points: Tensor) -> Tensor:
-        return self.potential.gradient(points).detach()
-
-    def pull(self, points: Tensor) -> Tensor:
-        return self.conjugate.gradient(points).detach()
-
-    def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
-        """Trains ψ until ∇ψ is the identity on the blown-up source, and starts ψ̄ as its copy."""
-        optimizer = torch.optim.Adam(
-            self.potential.parameters(), lr=self.pretrain_lr, betas=(0.8, 0.9), weight_decay=self.weight_decay
-        )
-        for _ in range(self.pretrain_steps):
-            points = self.pretrain_scale * source(self.batch_size_pretrain)
-            residual = (self.potential.gradient(points) - points).square().sum(dim=1).mean()
-            optimizer.zero_grad()
-            (residual + self._l1_penalty(self.potential)).backward()
-            optimizer.step()
-            self.potential.clamp_weights()
-            yield {"identity": residual.detach()}
-            if residual.item() < self.pretrain_tolerance:
-                break
-        self.conjugate.load_state_dict(self.potential.state_dict())
-
-    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+    def update(self, points: Tensor, images: Tensor) -> Losses:
         """One update of both potentials; losses: "loss", its parts "dual" and "cycle".
 
         "dual" adds to the correlation E[ψ(X) - ψ(Y⁻)] the terms without gradient that make it an estimate of
         minus the squared Wasserstein-2 distance (with ½-cost): E[⟨Y⁻, Y⟩ - ½‖X‖² - ½‖Y‖²].
         """
-        inverse = self.conjugate.gradient(target_points)
+        inverse = self.conjugate.gradient(images)
         fixed_inverse = inverse.detach()
-        values, pushed = self.potential.value_and_gradient(source_points)
+        values, pushed = self.potential.value_and_gradient(points)
         correlation = values.mean() - self.potential(fixed_inverse).mean()
-        cycle = mse_loss(self.potential.gradient(inverse), target_points)
+        cycle = mse_loss(self.potential.gradient(inverse), images)
         if self.cycle_source:
-            cycle = cycle + mse_loss(self.conjugate.gradient(pushed), source_points)
+            cycle = cycle + mse_loss(self.conjugate.gradient(pushed), points)
         loss = correlation + self.cycle_weight * cycle
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        (loss + self._l1_penalty(self.potential) + self._l1_penalty(self.conjugate)).backward()
+        (loss + self.l1 * torch.stack([weight.abs().sum() for weight in self.parameters()]).sum()).backward()
         for optimizer in self.optimizers:
             optimizer.step()
         self.potential.clamp_weights()
@@ -148,12 +164,9 @@ class W2GN(TransportMap):
 
         with torch.no_grad():
             fixed_terms = (
-                (fixed_inverse * target_points).sum(dim=1)
-                - 0.5 * source_points.square().sum(dim=1)
-                - 0.5 * target_points.square().sum(dim=1)
+                (fixed_inverse * images).sum(dim=1)
+                - 0.5 * points.square().sum(dim=1)
+                - 0.5 * images.square().sum(dim=1)
             ).mean()
         dual = correlation.detach() + fixed_terms
         return {"loss": dual + self.cycle_weight * cycle.detach(), "dual": dual, "cycle": cycle.detach()}
-
-    def _l1_penalty(self, network: DenseICNN) -> Tensor:
-        return self.l1 * torch.stack([weight.abs().sum() for weight in network.parameters()]).sum()
