@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+import methods.autoencoders
 from methods.autoencoders.ae import AE
-from methods.autoencoders.latent_ot import LatentOT, find_autoencoder
-from methods.base import Unsupported
+from methods.autoencoders.latent_ot import LatentOT, find
+from methods.base import Autoencoder, Unsupported
 from methods.parts.divergences import sliced_wasserstein
 from tests.blurred_bars import SHAPE, digits, trained
 
@@ -26,7 +27,7 @@ MAP: dict[str, Any] = {
 @pytest.mark.parametrize("name", ["ae", "vae", "wae-mmd", "gwae"])
 def test_latent_ot_trains_the_very_autoencoder_of_a_plain_run(name: str) -> None:
     torch.manual_seed(0)
-    cls: Any = find_autoencoder(name)
+    cls: Any = find(methods.autoencoders, Autoencoder, name)
     plain = trained(cls(SHAPE, latent_dim=2, width=4), 4)
     torch.manual_seed(0)
     composed = trained(LatentOT(SHAPE, autoencoder=name, latent_dim=2, width=4, **MAP), 4)
@@ -87,10 +88,25 @@ def test_latent_ot_restores_its_map_from_its_state() -> None:
     assert torch.equal(other.sample_prior(5), expected)
 
 
-@pytest.mark.parametrize("name", ["latent-ot", "untrained", "wea-mmd"])
-def test_latent_ot_names_the_autoencoders_there_are(name: str) -> None:
-    with pytest.raises(ValueError, match=f'no autoencoder "{name}" .* there is ae, beta-vae, gwae, swae, vae'):
-        LatentOT(SHAPE, autoencoder=name)
+@pytest.mark.parametrize("name", ["linear", "lsot"])
+def test_any_transport_method_may_be_the_map(name: str) -> None:
+    torch.manual_seed(0)
+    model = LatentOT(SHAPE, latent_dim=2, width=4, lr=1e-2, transport=name, map_steps=200, map_batch_size=64)
+    images = digits(256)
+    trained(model, 60, images)
+    assert model.map.name == name
+    mapped = sliced_wasserstein(model.encode(images), model.sample_prior(256), 200)
+    assert mapped < 0.5 * sliced_wasserstein(model.encode(images), model.draw_noise(256), 200)
+
+
+def test_latent_ot_names_the_methods_there_are() -> None:
+    for name in ("latent-ot", "wea-mmd"):
+        with pytest.raises(ValueError, match=f'no method "{name}" .* there is ae, beta-vae, gwae, swae'):
+            LatentOT(SHAPE, autoencoder=name)
+    with pytest.raises(ValueError, match=r'no method "vae" .* w2gn'):
+        LatentOT(SHAPE, transport="vae")
+    with pytest.raises(ValueError, match="untrained is not trained"):
+        LatentOT(SHAPE, autoencoder="untrained")
 
 
 def test_batches_are_taken_one_epoch_at_a_time_for_the_map() -> None:

@@ -6,13 +6,15 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 import methods.autoencoders
-from methods.base import Autoencoder, Losses
+import methods.transport
+from methods.base import Autoencoder, Losses, Method, TransportMap
 from methods.parts.networks import ImageShape, Network
 from methods.transport.w2gn import W2GN
 
@@ -20,14 +22,15 @@ from methods.transport.w2gn import W2GN
 class LatentOT(Autoencoder):
     """Any autoencoder, trained as ever, then the optimal map from N(0, I) to its codes: samples decode mapped noise.
 
-    The map is a W2GN with the settings of the authors' latent-space experiment: potentials start from the identity on
-    3 · N(0, I), the map to be used is the one without the correlation term (from codes to noise is their forward
-    direction), and codes are standardized in every dimension, which is the last layer of their encoder. Given the
-    same seed, the autoencoder is bit for bit that of a plain run.
+    The map may be any transport method. W2GN has the settings of its authors' latent-space experiment: potentials
+    start from the identity on 3 · N(0, I), and the map to be used is the one without the correlation term (from codes
+    to noise is their forward direction). Codes are standardized in every dimension, which is the last layer of their
+    encoder. Given the same seed, the autoencoder is bit for bit that of a plain run.
 
     Args:
         autoencoder: name of the autoencoder, with its own defaults but for the settings below.
-        map_steps: updates of the map.
+        transport: name of the map's method; but for w2gn, which has the map_… settings below, with its own defaults.
+        map_steps: updates of the map, where it trains.
         map_pretrain_steps: most updates spent before on making it the identity.
         map_batch_size: codes, and draws of noise, in each.
         map_hidden: widths of the potentials.
@@ -45,8 +48,9 @@ class LatentOT(Autoencoder):
     """
 
     name = "latent-ot"
+    version = 2
     paper = "Korotin et al. 2021, arXiv:1909.13082"
-    summary = "An autoencoder, then a W2GN map from N(0, I) to its codes."
+    summary = "An autoencoder, then an optimal map from N(0, I) to its codes."
     family = "OT map"
     check_params: ClassVar[Mapping[str, Any]] = {
         "map_steps": 20,
@@ -61,6 +65,7 @@ class LatentOT(Autoencoder):
         image_shape: ImageShape,
         *,
         autoencoder: str = "ae",
+        transport: str = "w2gn",
         map_steps: int = 100_000,
         map_pretrain_steps: int = 5000,
         map_batch_size: int = 4096,
@@ -77,29 +82,37 @@ class LatentOT(Autoencoder):
         super().__init__(image_shape, latent_dim=latent_dim)
         own: dict[str, Any] = {"batch_norm": batch_norm, "lr": lr}
         given = {key: value for key, value in own.items() if value is not None}
-        cls: Any = find_autoencoder(autoencoder)
+        cls: Any = find(methods.autoencoders, Autoencoder, autoencoder)
+        if not cls.trains:
+            raise ValueError(f"{autoencoder} is not trained, so its codes are nothing to transport to")
         self.autoencoder: Autoencoder = cls(image_shape, latent_dim=latent_dim, network=network, width=width, **given)
+        map_class: Any = find(methods.transport, TransportMap, transport)
+        settings: dict[str, Any] = {}
+        if map_class is W2GN:
+            settings = {
+                "hidden": map_hidden,
+                "rank": map_rank,
+                "strong_convexity": 1e-6,
+                "init_std": 0.1,
+                "cycle_weight": map_cycle_weight / 2,
+                "reverse": True,
+                "lr": map_lr,
+                "adam_beta1": 0.5,
+                "adam_beta2": 0.995,
+                "conjugate_beta1": 0.5,
+                "conjugate_beta2": 0.999,
+                "weight_decay": 1e-10,
+                "l1": 0.0,
+                "batch_size_pretrain": map_batch_size,
+                "pretrain_steps": map_pretrain_steps,
+                "pretrain_tolerance": 1e-3 / latent_dim,
+                "pretrain_points": "normal",
+                "pretrain_lr": 1e-4,
+            }
         # The map's initialization must not shift the random numbers of the autoencoder's training.
         with torch.random.fork_rng(devices=[]):
-            self.map = W2GN(
-                latent_dim,
-                hidden=map_hidden,
-                rank=map_rank,
-                strong_convexity=1e-6,
-                init_std=0.1,
-                cycle_weight=map_cycle_weight / 2,
-                lr=map_lr,
-                adam_beta1=0.5,
-                adam_beta2=0.995,
-                conjugate_beta1=0.5,
-                conjugate_beta2=0.999,
-                weight_decay=1e-10,
-                l1=0.0,
-                batch_size_pretrain=map_batch_size,
-                pretrain_steps=map_pretrain_steps,
-                pretrain_tolerance=1e-3,
-                pretrain_lr=1e-4,
-            )
+            self.map: TransportMap = map_class(latent_dim, **settings)
+        self.map.planned_steps = map_steps
         self.map_steps = map_steps
         self.map_batch_size = map_batch_size
         self.code_mean: Tensor
@@ -123,7 +136,7 @@ class LatentOT(Autoencoder):
         return self.autoencoder.components(images)
 
     def sample_prior(self, count: int) -> Tensor:
-        return self.map.pull(self.draw_noise(count)) * self.code_std + self.code_mean
+        return self.map.push(self.draw_noise(count)) * self.code_std + self.code_mean
 
     def draw_noise(self, count: int) -> Tensor:
         return torch.randn(count, self.latent_dim, device=self.code_mean.device)
@@ -146,9 +159,10 @@ class LatentOT(Autoencoder):
         def pick_codes(count: int) -> Tensor:
             return codes[torch.randint(len(codes), (count,), device=codes.device)]
 
-        yield from self.map.prepare(self.draw_noise, pick_codes)
-        for _ in range(self.map_steps):
-            yield self.map.train_step(pick_codes(self.map_batch_size), self.draw_noise(self.map_batch_size))
+        yield from self.map.prepare(self.draw_noise, pick_codes) or ()
+        for _ in range(self.map_steps if self.map.trains else 0):
+            yield self.map.train_step(self.draw_noise(self.map_batch_size), pick_codes(self.map_batch_size))
+        yield from self.map.finish(self.draw_noise, pick_codes) or ()
 
     @torch.no_grad()
     def encode_epoch(self, batches: Iterator[Tensor]) -> Tensor:
@@ -157,24 +171,22 @@ class LatentOT(Autoencoder):
         return torch.cat([self.autoencoder.encode(images) for images in islice(batches, max(self.steps_per_epoch, 1))])
 
 
-def find_autoencoder(name: str) -> type[Autoencoder]:
-    """The class of an autoencoder that trains, from the file of its name beside this one.
+Found = TypeVar("Found", bound=Method)
+
+
+def find(package: ModuleType, base: type[Found], name: str) -> type[Found]:
+    """The class of a method's name among the files of a package, but for this one.
 
     Raises ValueError, with the names there are.
     """
-    known: dict[str, type[Autoencoder]] = {}
-    for info in pkgutil.iter_modules(methods.autoencoders.__path__):
-        if f"{__package__}.{info.name}" == __name__:
+    known: dict[str, type[Found]] = {}
+    for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if info.name == __name__:
             continue
-        module = importlib.import_module(f"{__package__}.{info.name}")
+        module = importlib.import_module(info.name)
         for cls in vars(module).values():
-            if (
-                isinstance(cls, type)
-                and issubclass(cls, Autoencoder)
-                and cls.__module__ == module.__name__
-                and cls.trains
-            ):
+            if isinstance(cls, type) and issubclass(cls, base) and cls.__module__ == module.__name__:
                 known[cls.name] = cls
     if name not in known:
-        raise ValueError(f'no autoencoder "{name}" to transport to; there is {", ".join(sorted(known))}')
+        raise ValueError(f'no method "{name}" in {package.__name__}; there is {", ".join(sorted(known))}')
     return known[name]
