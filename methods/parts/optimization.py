@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from torch import Tensor, optim
@@ -33,6 +34,12 @@ def decay(schedule: Schedule, epoch: int, epochs: float) -> float:
     if schedule == "smooth":
         return 0.01 ** ((epoch + 1) / max(epochs, epoch + 1))
     return 1.0
+
+
+def cosine_decay(step: int, steps: int, floor: float) -> float:
+    """Factor of the learning rate at a step, counted from 0: half a cosine from 1 down to `floor` after all `steps`."""
+    share = min(step / max(steps, 1), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def set_learning_rate(optimizer: optim.Optimizer, learning_rate: float) -> None:
