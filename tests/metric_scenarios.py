@@ -200,8 +200,8 @@ def reordered(arrays: World, seed: int = 1) -> World:
     def shuffled(name: str, array: Any) -> Any:
         if not isinstance(array, np.ndarray):
             return array
-        free = ("prior_codes", "samples")
-        group = next((p for p in ("train_", "outlier_") if name.startswith(p)), "") + ("free" if name in free else "")
+        kind = {"prior_codes": "free", "samples": "free", "modes": "modes"}.get(name, "")
+        group = next((p for p in ("train_", "outlier_") if name.startswith(p)), "") + kind
         if group not in orders:
             blocks = np.split(np.arange(len(array)), BLOCKS)
             orders[group] = np.concatenate([rng.permutation(block) for block in blocks])

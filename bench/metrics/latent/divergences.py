@@ -6,12 +6,11 @@ import numpy as np
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.latent.samples import at_most, exactly
+from bench.metrics.sliced import random_directions, sliced_w2
 
 IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 TILE = 256
 """Rows and columns of a kernel matrix held at once, which fit the processor's cache."""
-CHUNK_DIRECTIONS = 64
-"""Directions along which points are sorted at once."""
 SINKHORN_STEPS = 1000
 SINKHORN_TOLERANCE = 1e-5
 
@@ -73,9 +72,7 @@ def latent_sliced_w2(
 ) -> dict[str, float]:
     """Squared sliced 2-Wasserstein distance of codes [N, d] and draws of the prior [N, d]; |m|²/d for a translate by m.
 
-    Directions are the columns of orthonormal matrices, each of them uniform on the sphere, which makes the translate's
-    value exact where `projections` is a multiple of d. Biased upwards by the finite samples. Sorting solves the problem
-    in one dimension; POT's function allows for weights and takes five times as long.
+    Biased upwards by the finite samples.
 
     Raises:
         Unmeasurable: codes that are not finite, fewer than asked for, or no projections.
@@ -83,15 +80,8 @@ def latent_sliced_w2(
     if projections < 1:
         raise Unmeasurable(f"{projections} projections were asked for")
     codes, noise = exactly(num_samples, drawn_codes=drawn_codes, prior_codes=prior_codes)
-    latents = codes.shape[1]
-    frames = rng.standard_normal((-(-projections // latents), latents, latents))
-    directions = np.hstack(list(np.linalg.qr(frames)[0]))[:, :projections]
-    total = 0.0
-    for start in range(0, projections, CHUNK_DIRECTIONS):
-        some = directions[:, start : start + CHUNK_DIRECTIONS]
-        gaps = np.sort(codes @ some, axis=0) - np.sort(noise @ some, axis=0)
-        total += np.square(gaps).mean(axis=0).sum()
-    return {"latent-sliced-w2": float(total / projections)}
+    directions = random_directions(codes.shape[1], projections, rng)
+    return {"latent-sliced-w2": sliced_w2(codes, noise, directions)}
 
 
 @metric(

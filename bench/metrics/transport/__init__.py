@@ -1,0 +1,1 @@
+"""How good a transport map is. Arrays of points are float64 [N, D]."""
