@@ -79,7 +79,7 @@ def test_splits_hold_the_files_images_with_their_labels(
     place(dataset, files, tmp_path)
     splits = load_splits(dataset, {}, tmp_path)
 
-    found = {}
+    found: dict[bytes, int] = {}
     for name, per_class in (("train", 18), ("validation", 2)):
         images, labels = splits[name].images, splits[name].labels
         assert labels is not None
