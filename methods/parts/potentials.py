@@ -106,11 +106,16 @@ class PotentialPair(TransportMap):
         raise NotImplementedError
 
 
+def benchmark_widths(dim: int) -> tuple[int, ...]:
+    """Of the networks of the W2 benchmark (arXiv 2106.01954)."""
+    return max(2 * dim, 64), max(2 * dim, 64), max(dim, 32)
+
+
 def benchmark_potential(dim: int, *, convex: bool) -> DenseICNN:
     """The network of every solver of the W2 benchmark (arXiv 2106.01954); not convex ones are not clamped."""
     return DenseICNN(
         dim,
-        (max(2 * dim, 64), max(2 * dim, 64), max(dim, 32)),
+        benchmark_widths(dim),
         rank=1,
         strong_convexity=1e-4,
         init_std=0.1,

@@ -16,7 +16,12 @@ from torch.nn.functional import mse_loss
 from methods.base import Losses, Shape
 from methods.parts.conv_icnn import ConvICNN
 from methods.parts.icnn import DenseICNN, Potential
-from methods.parts.potentials import Noise, PotentialPair, Pretraining, PretrainingOptimizer
+from methods.parts.potentials import Noise, PotentialPair, Pretraining, PretrainingOptimizer, benchmark_widths
+
+WIDTHS = {
+    "gaussians": lambda dim: (max(128, dim), max(128, dim), max(64, dim)),
+    "benchmark": benchmark_widths,
+}
 
 
 class W2GN(PotentialPair):
@@ -33,13 +38,15 @@ class W2GN(PotentialPair):
     Args:
         shape: dimension D of the points, or the shape of the images they are.
         network: fully connected potentials, or convolutional ones where points are images.
-        hidden: widths of dense potentials; None is max(128, D), max(128, D), max(64, D).
+        hidden: widths of dense potentials; "gaussians" are those of the Gaussians experiment, max(128, D), max(128, D),
+            max(64, D), and "benchmark" those of the W2 benchmark (arXiv 2106.01954), max(2D, 64), max(2D, 64),
+            max(D, 32).
         rank: number of squares in each quadratic form of dense potentials.
         width: channels of convolutional potentials.
         strong_convexity: modulus m of both potentials: each map stretches every direction by at least m.
         init_std: standard deviation of the initial weights.
         dropout: dropout probability in the potentials.
-        cycle_weight: weight λ of each cycle term; None is min(D, 50).
+        cycle_weight: weight λ of each cycle term; "dim" is D, "dim-up-to-50" is min(D, 50).
         cycle_source: whether ∇ψ̄(∇ψ(X)) ≈ X is asked for as well as ∇ψ(∇ψ̄(Y)) ≈ Y.
         reverse: whether the roles of source and target are exchanged, potentials and all (W2:R of arXiv 2106.01954).
         lr: Adam's learning rate, both potentials.
@@ -72,13 +79,13 @@ class W2GN(PotentialPair):
         shape: Shape,
         *,
         network: Literal["dense", "conv"] = "dense",
-        hidden: tuple[int, ...] | None = None,
+        hidden: tuple[int, ...] | Literal["gaussians", "benchmark"] = "gaussians",
         rank: int = 1,
         width: int = 128,
         strong_convexity: float = 0.05,
         init_std: float = 0.05,
         dropout: float = 0.0,
-        cycle_weight: float | None = None,
+        cycle_weight: float | Literal["dim", "dim-up-to-50"] = "dim-up-to-50",
         cycle_source: bool = True,
         reverse: bool = False,
         lr: float = 3e-4,
@@ -102,7 +109,7 @@ class W2GN(PotentialPair):
 
         def potential() -> Potential:
             if network == "dense":
-                widths = hidden or (max(128, dim), max(128, dim), max(64, dim))
+                widths = WIDTHS[hidden](dim) if isinstance(hidden, str) else hidden
                 return DenseICNN(
                     dim, widths, rank=rank, strong_convexity=strong_convexity, init_std=init_std, dropout=dropout
                 )
@@ -129,7 +136,8 @@ class W2GN(PotentialPair):
                 scale=pretrain_scale,
             ),
         )
-        self.cycle_weight = min(dim, 50) if cycle_weight is None else cycle_weight
+        weights = {"dim": float(dim), "dim-up-to-50": float(min(dim, 50))}
+        self.cycle_weight = weights[cycle_weight] if isinstance(cycle_weight, str) else cycle_weight
         self.cycle_source = cycle_source
         self.l1 = l1
         self.optimizers = [
