@@ -138,7 +138,8 @@ class PairDataset(Dataset):
 
     has_true_map: ClassVar[bool] = False
     has_labels: ClassVar[bool] = False
-    has_modes: ClassVar[bool] = False
+    has_modes: bool = False
+    """Where options decide, set in the constructor."""
 
     cached: ClassVar[bool] = True
     """Whether what `build` makes is kept on disk; False where making it costs no more than reading it."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from bench.supplies import DataFolder
 from datasets.base import PairDataset
+from datasets.cache import load_pair
 from datasets.pairs.gaussians import Gaussians
 from datasets.pairs.toy2d import Toy2D
 
@@ -63,6 +67,26 @@ def test_grids_have_side_times_side_equal_components(shape: str, side: int):
     assert counts.double().div(len(points)).mul(side * side).sub(1).abs().max() < 0.15
 
 
+@pytest.mark.parametrize("shape", TOY_SHAPES[:-1])
+def test_modes_are_the_centers_of_the_targets_components(shape: str):
+    pair = Toy2D(shape=shape)
+    assert pair.has_modes
+    modes, points = pair.modes(), pair.target(100_000, generator())
+    assert len(modes) == int(shape.split("-")[0])
+    nearest = torch.cdist(points, modes).argmin(dim=1)
+    counts = torch.bincount(nearest, minlength=len(modes))
+    means = torch.zeros_like(modes).index_add_(0, nearest, points) / counts.unsqueeze(1)
+    scale = pair.whitening.diagonal().mean()  # a component's standard deviation
+    assert (means - modes).norm(dim=1).max() < 5 * scale / counts.min().sqrt()
+
+
+def test_the_swiss_roll_has_no_modes():
+    pair = Toy2D(shape="swiss-roll")
+    assert not pair.has_modes
+    with pytest.raises(ValueError, match="no modes"):
+        pair.modes()
+
+
 def test_swiss_roll_is_a_spiral_in_scikit_learns_parameters():
     from sklearn.datasets import make_swiss_roll
 
@@ -82,7 +106,7 @@ def test_gaussians_on_the_line_are_refused():
         Gaussians(dim=1)
 
 
-@pytest.mark.parametrize("dim", [2, 16, 64])
+@pytest.mark.parametrize("dim", [2, 16, 64, 512])
 def test_the_true_map_carries_one_covariance_to_the_other_as_a_gradient(dim: int):
     pair = Gaussians(dim=dim)
     matrix = pair.true_map(torch.eye(dim, dtype=torch.float64)).T.numpy()
@@ -90,7 +114,16 @@ def test_the_true_map_carries_one_covariance_to_the_other_as_a_gradient(dim: int
     target_covariance = pair.target_factor @ pair.target_factor.T
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
     assert np.linalg.eigvalsh(matrix).min() > 0
-    np.testing.assert_allclose(matrix @ source_covariance @ matrix.T, target_covariance, atol=1e-10)
+    np.testing.assert_allclose(matrix @ source_covariance @ matrix.T, target_covariance, atol=1e-12)
+
+
+def test_a_loaded_pair_is_the_one_that_was_built(tmp_path: Path):
+    for _ in ("built", "found"):
+        pair = Gaussians(dim=8)
+        load_pair(pair, {"dim": 8}, tmp_path, DataFolder(tmp_path))
+        points = pair.source(100, generator())
+        assert torch.equal(points, Gaussians(dim=8).source(100, generator()))
+        assert torch.equal(pair.true_map(points), Gaussians(dim=8).true_map(points))
 
 
 def test_samples_have_the_stated_covariances():

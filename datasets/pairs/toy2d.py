@@ -46,6 +46,7 @@ class Toy2D(PairDataset):
         shape: Literal["8-gaussians", "25-gaussians", "49-gaussians", "100-gaussians", "swiss-roll"] = "8-gaussians",
     ) -> None:
         self.shape = shape
+        self.has_modes = shape != "swiss-roll"
         self.centers: Tensor | None = None
         if shape == "swiss-roll":
             mean, covariance = _swiss_roll_moments()
@@ -61,7 +62,15 @@ class Toy2D(PairDataset):
         return torch.randn(count, 2, generator=generator)
 
     def target(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
-        return (self._raw_target(count, generator) - self.mean) @ self.whitening
+        return self._whitened(self._raw_target(count, generator))
+
+    def modes(self) -> Tensor:
+        if self.centers is None:
+            raise ValueError("toy2d: the Swiss roll has no modes")
+        return self._whitened(self.centers)
+
+    def _whitened(self, points: Tensor) -> Tensor:
+        return (points - self.mean) @ self.whitening
 
     def _raw_target(self, count: int, generator: torch.Generator) -> Tensor:
         """Target points before whitening, [count, 2]."""
