@@ -16,7 +16,7 @@ from datasets.base import SPLITS, ImageSplit
 from datasets.cache import DataError, load_pair
 from datasets.pairs.domain_adaptation import DomainAdaptation, LeNet
 
-SHORT = {"steps": 100}
+STEPS = 100
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -42,7 +42,7 @@ class Bars:
 
 @pytest.fixture(scope="module")
 def bars() -> DomainAdaptation:
-    pair = DomainAdaptation(source="thick-bars", target="bars", **SHORT)
+    pair = DomainAdaptation(source="thick-bars", target="bars", steps=STEPS)
     pair.load(pair.build(Bars()))  # type: ignore[arg-type]
     return pair
 
@@ -50,8 +50,8 @@ def bars() -> DomainAdaptation:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> DomainAdaptation:
     root = tmp_path_factory.mktemp("data")
-    pair = DomainAdaptation(**SHORT)
-    load_pair(pair, {**defaults(options_of(DomainAdaptation)), **SHORT}, root, DataFolder(root))
+    pair = DomainAdaptation(steps=STEPS)
+    load_pair(pair, {**defaults(options_of(DomainAdaptation)), "steps": STEPS}, root, DataFolder(root))
     return pair
 
 
@@ -96,7 +96,7 @@ def test_the_classifier_learns_the_target_and_sees_the_source_at_its_size(bars: 
 def test_building_is_deterministic_and_leaves_torch_as_it_was(bars: DomainAdaptation) -> None:
     torch.manual_seed(3)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    again = DomainAdaptation(source="thick-bars", target="bars", **SHORT).build(Bars())  # type: ignore[arg-type]
+    again = DomainAdaptation(source="thick-bars", target="bars", steps=STEPS).build(Bars())  # type: ignore[arg-type]
     assert torch.equal(before, torch.get_rng_state())
     assert torch.get_num_threads() == threads
     assert set(again) == set(bars.arrays)
