@@ -139,7 +139,7 @@ class Store:
         Raises ValueError for columns the schema does not know, StoreError where the disk refuses.
         """
         table = _table(rows, ROW_SCHEMA)
-        table = table.replace_schema_metadata({"trial": json.dumps(trial, sort_keys=True)})
+        table = table.replace_schema_metadata({"trial": json.dumps(trial)})
         first = rows[0]
         return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
 

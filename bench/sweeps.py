@@ -86,7 +86,11 @@ class Sweep:
     timeout: float | None
 
     def trials(self, seeds: Sequence[int] | None = None) -> list[Trial]:
-        """The sweep's trials, in the order of the file; `seeds` replaces the sweep's own."""
+        """The sweep's trials, in the order of the file; `seeds` replaces the sweep's own.
+
+        The order of metrics is the reader's, so reports have it from `about`, and the identity does not.
+        """
+        metrics = tuple(sorted(self.metrics, key=lambda metric: (metric.name, canonical_json(dict(metric.options)))))
         return [
             Trial(
                 kind=self.kind,
@@ -94,7 +98,7 @@ class Sweep:
                 method=method,
                 seed=seed,
                 budget=budget,
-                metrics=self.metrics,
+                metrics=metrics,
                 splits=self.splits,
                 sweep=self.name,
                 scale=self.scale,
@@ -308,7 +312,7 @@ class _Reader:
                 settings.append(Setting(name, filled, metric.version))
         if not table:
             self.wrong("metrics", "names no metric")
-        return sorted(settings, key=lambda setting: (setting.name, canonical_json(dict(setting.options))))
+        return settings
 
     def _outliers(self, key: str, name: str, datasets: Iterable[Dataset]) -> None:
         try:
