@@ -281,7 +281,7 @@ def test_monotonicity_needs_pairs_of_different_points(rng):
     with pytest.raises(Unmeasurable, match="1 points"):
         consistency.monotonicity_violations(np.zeros((1, 2)), np.zeros((1, 2)), rng)
     with pytest.raises(Unmeasurable, match="0 pairs"):
-        consistency.monotonicity_violations(np.zeros((5, 2)), np.zeros((5, 2)), rng, num_pairs=0)
+        consistency.monotonicity_violations(np.zeros((5, 2)), np.zeros((5, 2)), rng, pairs=0)
     two = np.array([[0.0], [1.0]])  # if a point were paired with itself, fewer pairs would be violations
     assert consistency.monotonicity_violations(two, -two, rng) == {"monotonicity-violations": 100.0}
 

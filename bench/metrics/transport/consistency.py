@@ -37,21 +37,21 @@ def monotonicity_violations(
     pushed: np.ndarray,
     rng: np.random.Generator,
     *,
-    num_pairs: int = 100_000,
+    pairs: int = 100_000,
     num_samples: int = 4096,
 ) -> dict[str, float]:
     """Share in percent of random pairs with ⟨T̂(x) - T̂(y), x - y⟩ < 0: none for a gradient of a convex function.
 
     Raises Unmeasurable with fewer than two points, or no pairs.
     """
-    if min(len(source), num_pairs + 1) < 2:
-        raise Unmeasurable(f"there are {len(source)} points and {num_pairs} pairs of them; monotonicity is about pairs")
+    if min(len(source), pairs + 1) < 2:
+        raise Unmeasurable(f"there are {len(source)} points and {pairs} pairs of them; monotonicity is about pairs")
     order = order_by_norm(source)
-    first = rng.integers(len(source), size=num_pairs)
-    second = (first + rng.integers(1, len(source), size=num_pairs)) % len(source)
+    first = rng.integers(len(source), size=pairs)
+    second = (first + rng.integers(1, len(source), size=pairs)) % len(source)
     violations = 0
-    for start in range(0, num_pairs, CHUNK_PAIRS):
+    for start in range(0, pairs, CHUNK_PAIRS):
         left, right = (order[ends[start : start + CHUNK_PAIRS]] for ends in (first, second))
         products = np.einsum("nd,nd->n", pushed[left] - pushed[right], source[left] - source[right])
         violations += int((products < 0).sum())
-    return {"monotonicity-violations": 100 * violations / num_pairs}
+    return {"monotonicity-violations": 100 * violations / pairs}
