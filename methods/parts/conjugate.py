@@ -18,8 +18,8 @@ Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 SUFFICIENT_DECREASE = 1e-4
 SHORTEST, LONGEST = 0.1, 0.7
 """Bounds of the factor by which a step that does not descend is shortened."""
-ROUNDING = 4
-"""Multiple of the machine's precision by which a value may rise: near the optimum, decreases are below rounding."""
+ROUNDING = 32
+"""Multiple of the machine's precision within which two values do not tell which is lower."""
 
 
 @dataclass(frozen=True)
@@ -109,28 +109,40 @@ def _descend(
     directions: Tensor,
     max_backtracks: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The longest of the steps 1, ⅔, ⅔², … along each direction that decreases the value enough.
+    """Steps along the directions, of length 1 or else as short as it takes to decrease the value enough.
+
+    Near the optimum, where a decrease drowns in rounding, the derivative decides instead: it must not be steeper up
+    than it was down (approximate Wolfe conditions of Hager and Zhang 2005).
 
     Returns steps [B, D], values [B] and gradients [B, D] there, and which points have moved [B].
     """
     descents = (gradients * directions).sum(dim=1)
-    slack = ROUNDING * torch.finfo(values.dtype).eps * values.abs().clamp(min=1)
-    lengths = torch.ones_like(values)
+    slack = ROUNDING * torch.finfo(values.dtype).eps * values.abs()
+
+    def accepted(rows: Tensor, lengths: Tensor, trial_values: Tensor, ends: Tensor) -> Tensor:
+        rise = trial_values - values[rows]
+        return (rise <= SUFFICIENT_DECREASE * lengths * descents[rows]) | (
+            (rise <= slack[rows]) & (ends <= -(1 - 2 * SUFFICIENT_DECREASE) * descents[rows])
+        )
+
     steps = directions
     new_values, new_gradients = _shifted(function, slopes, points + steps)
-    moved = new_values <= values + SUFFICIENT_DECREASE * descents + slack
+    rows = torch.arange(len(points), device=points.device)
+    lengths = torch.ones_like(values)
+    ends = (new_gradients * directions).sum(dim=1)
+    moved = accepted(rows, lengths, new_values, ends)
     for _ in range(max_backtracks):
         rows = (~moved).nonzero().squeeze(1)
         if len(rows) == 0:
             break
         # Where the derivative along the direction, were it linear, would vanish.
-        ends = (new_gradients[rows] * directions[rows]).sum(dim=1)
-        factors = descents[rows] / (descents[rows] - ends)
-        shorter = lengths[rows] * torch.where(ends > 0, factors, 0.5).clamp(SHORTEST, LONGEST)
+        shares = torch.where(ends[rows] > 0, descents[rows] / (descents[rows] - ends[rows]), 0.5)
+        shorter = lengths[rows] * shares.clamp(SHORTEST, LONGEST)
         trial_steps = shorter[:, None] * directions[rows]
         trial_values, trial_gradients = _shifted(function, slopes[rows], points[rows] + trial_steps)
-        lengths[rows], steps = shorter, steps.index_copy(0, rows, trial_steps)
+        trial_ends = (trial_gradients * directions[rows]).sum(dim=1)
+        lengths[rows], ends[rows], moved[rows] = shorter, trial_ends, accepted(rows, shorter, trial_values, trial_ends)
+        steps = steps.index_copy(0, rows, trial_steps)
         new_values[rows], new_gradients[rows] = trial_values, trial_gradients
-        moved[rows] = trial_values <= values[rows] + SUFFICIENT_DECREASE * shorter * descents[rows] + slack[rows]
     steps = torch.where(moved[:, None], steps, 0.0)
     return steps, torch.where(moved, new_values, values), torch.where(moved[:, None], new_gradients, gradients), moved
