@@ -97,6 +97,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "split": _anything,
     "feature_extractor": _anything,
     "protocol": _anything,
+    "departure": _anything,
     "source": _required,
     "status": _one_of(STATUSES),
     "note": _anything,
@@ -139,6 +140,11 @@ def published_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
     return published[(published["paper"] == paper) & (published["table"] == table)]
 
 
+def is_of(published: Mapping[str, Any], method: str, params: Mapping[str, Any]) -> bool:
+    """Whether a published number is of this method with these hyperparameters, of which its table may fix some."""
+    return published["method"] == method and not _params(published, params)
+
+
 def comparison(published: Mapping[str, Any], row: Mapping[str, Any], trial: Mapping[str, Any]) -> Comparison:
     """Whether a published number and one of our rows were measured alike, as far as the paper states it.
 
@@ -158,6 +164,7 @@ def comparison(published: Mapping[str, Any], row: Mapping[str, Any], trial: Mapp
         _split(published, row),
         _extractor(published, row),
         _sample_count(published, row),
+        _departure(published),
     ]
     reason = "; ".join(reason for reason in reasons if reason)
     return Comparison(not reason, reason)
@@ -254,3 +261,7 @@ def _sample_count(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if pd.isna(theirs):
         return "the paper's number of samples is not stated"
     return "" if theirs == row["n_samples"] else f"{theirs:,} samples, ours {int(row['n_samples']):,}"
+
+
+def _departure(published: Mapping[str, Any]) -> str:
+    return f"theirs is {published['departure']}" if published["departure"] else ""

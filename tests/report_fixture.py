@@ -229,7 +229,8 @@ def default_sweeps() -> tuple[list[Trial], list[Trial]]:
 
 
 def gaussians(scale: str = "quick", steps: int = 1000, seeds: int = 2) -> list[Trial]:
-    settings = [("w2gn", {}), ("lsot", {"epsilon": 0.01}), ("lsot", {"epsilon": 0.1})]
+    settings: list[tuple[str, dict[str, Any]]] = [("w2gn", {})]
+    settings += [("lsot", {"map": "barycentric", "epsilon": epsilon}) for epsilon in (0.01, 0.1)]
     settings += [("linear", {}), ("identity", {}), ("constant", {})]
     trials = []
     for method, params in settings:
@@ -249,7 +250,7 @@ def gaussians(scale: str = "quick", steps: int = 1000, seeds: int = 2) -> list[T
                         {"l2-uvp": uvp, "cosine": cosine},
                         options={"dim": dim},
                         params=params,
-                        changed=params if params.get("epsilon") == 0.1 else {},
+                        changed={"epsilon": 0.1} if params.get("epsilon") == 0.1 else {},
                         kind="transport",
                         scale=scale,
                         steps=steps,

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.published import READERS, PublishedError, comparison, load_published, published_table
+from bench.options import options_of
+from bench.published import READERS, PublishedError, comparison, is_of, load_published, published_table
+from bench.registry import find_method
 
 FOLDER = Path(__file__).parent.parent / "results" / "published"
 GOOD = {
@@ -136,7 +138,7 @@ ROW = {
 }
 
 
-def trial(scale: str = "paper", steps: int = 5001, **params: Any) -> dict[str, Any]:
+def trial(scale: str = "paper", steps: int | None = 5001, **params: Any) -> dict[str, Any]:
     return {"scale": scale, "spec": {"budget": {"steps": steps}, "method": {"params": params}}}
 
 
@@ -184,3 +186,74 @@ def test_hyperparameters_the_table_fixes_must_agree(w2gn: dict[str, Any]):
         == "beta 0.1, ours 4.0; latent dimension 64, ours 8"
     )
     assert comparison(fixed, ROW, trial(latent_dim=64)).reason == "beta 0.1, ours has no such setting"
+
+
+# The W2 benchmark
+
+
+def ours(dim: int, **facts: Any) -> dict[str, Any]:
+    """A row of ours under the protocol of its table."""
+    return {**ROW, "dataset": "w2-benchmark", "dataset_options": json.dumps({"dim": dim}), "n_samples": 4096, **facts}
+
+
+BEST = "theirs is the best checkpoint by the reported metric"
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "printed", "reason"),
+    [
+        ("mm", {"reverse": False}, "MM", BEST),
+        ("mm", {"reverse": True}, "MM:R", BEST),
+        ("mm-v1", {}, "MMv1", BEST),
+        ("mm-v2", {"reverse": False}, "MMv2", BEST),
+        ("mm-v2", {"reverse": True}, "MMv2:R", BEST),
+        ("mm-b", {}, "MM-B", ""),
+        ("qc", {}, "QC", ""),
+        ("lsot", {"map": "gradient"}, "LS", ""),
+        ("w2gn", {"reverse": False}, "W2 (=W2GN)", BEST),
+        ("w2gn", {"reverse": True}, "W2:R", BEST),
+        ("linear", {}, "L (linear baseline)", ""),
+        ("identity", {}, "ID (identity baseline)", ""),
+        ("constant", {}, "C (constant baseline)", ""),
+    ],
+)
+def test_each_solver_of_the_w2_benchmark_has_its_own_row(
+    published: pd.DataFrame, method: str, params: dict[str, Any], printed: str, reason: str
+):
+    table = published_table(published, "w2-benchmark/hd-pairs").to_dict("records")
+    settings = {**{name: option.default for name, option in options_of(find_method(method)).items()}, **params}
+    found = [row for row in table if is_of(row, method, settings)]
+    assert [row["method_published"] for row in found] == [printed] * 8
+    assert [json.loads(row["dataset_options"])["dim"] for row in found] == [2**k for k in range(1, 9)]
+    steps = None if pd.isna(found[3]["steps"]) else found[3]["steps"]
+    assert comparison(found[3], ours(16), trial(steps=steps, **params)) == (not reason, reason)
+
+
+def test_a_solver_that_diverged_is_said_to_have(published: pd.DataFrame):
+    table = published_table(published, "w2-benchmark/hd-pairs")
+    diverged = table[table["value"].isna()]
+    assert [*zip(diverged["method_published"], diverged["dataset_options"], strict=True)] == [
+        ("MM:R", '{"dim": 128}'),
+        ("MM:R", '{"dim": 256}'),
+    ]
+    reason = comparison(diverged.iloc[0].to_dict(), ours(128), trial(steps=50_001, reverse=True)).reason
+    assert reason.startswith("the table prints “div”, no number")
+    late = table[(table["method_published"] == "MM") & (table["dataset_options"] == '{"dim": 128}')].iloc[0].to_dict()
+    reason = comparison(late, ours(128), trial(steps=50_001, reverse=False)).reason
+    assert reason == f"{BEST}, of a run marked as diverging"
+
+
+def test_the_domain_adaptation_of_w2gn_is_measured_as_ours(published: pd.DataFrame):
+    table = published_table(published, "w2gn/domain-adaptation")
+    row = table[(table["method"] == "identity")].iloc[0].to_dict()
+    same = {
+        **ROW,
+        "dataset": "domain-adaptation",
+        "dataset_options": '{"source": "usps", "steps": 2340, "target": "mnist"}',
+        "metric": "one-nn-accuracy",
+        "n_samples": 2007,
+    }
+    assert comparison(row, same, trial(steps=None)) == (True, "")
+    plan = table[table["method"] == "discrete-ot"].iloc[0].to_dict()
+    found = comparison(plan, same, trial(steps=None, regularization="exact"))
+    assert found.reason == "theirs is a plan fitted on the test points"

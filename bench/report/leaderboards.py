@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.published import STATUSES, comparison, published_table
+from bench.published import STATUSES, comparison, is_of, published_table
 from bench.report.columns import DATASET, Column, board_keys, layout
 from bench.report.formatting import ABSENT, measurement
 from bench.report.records import MISSING, Section, Setting
@@ -215,7 +215,7 @@ def _published_cell(
     rows: pd.DataFrame,
     table: pd.DataFrame,
 ) -> PublishedCell | None:
-    found = [published for published in _candidates(table, column) if published["method"] == setting.method]
+    found = [published for published in _candidates(table, column) if _is_of(published, setting)]
     if not found:
         return None
     if line is None:
@@ -237,6 +237,10 @@ def _candidates(table: pd.DataFrame, column: Column) -> list[dict[str, Any]]:
     return sorted(fitting, key=lambda row: STATUSES.index(row["status"]))
 
 
+def _is_of(published: Mapping[str, Any], setting: Setting) -> bool:
+    return is_of(published, setting.method, json.loads(setting.params))
+
+
 def _shown(board: Board, published: Mapping[str, Any], word: str, reason: str) -> PublishedCell:
     uncertainty = "" if pd.isna(published["uncertainty"]) else f" ± {published['uncertainty']:g}"
     source = f"{published['title']}, {published['table_published']}, “{published['method_published']}”"
@@ -251,11 +255,11 @@ def _shown(board: Board, published: Mapping[str, Any], word: str, reason: str) -
 
 
 def _others(board: Board, section: Section, table: pd.DataFrame) -> list[tuple[str, list[PublishedCell | None]]]:
-    ours = {setting.method for setting in section.settings.values()}
+    ours = section.settings.values()
     found: dict[str, list[PublishedCell | None]] = {}
     for position, column in enumerate(board.columns):
         for published in _candidates(table, column):
-            if published["method"] not in ours:
+            if not any(_is_of(published, setting) for setting in ours):
                 cells = found.setdefault(published["method_published"], [None] * len(board.columns))
                 cells[position] = cells[position] or _shown(board, published, "not run here", "")
     return sorted(found.items())
