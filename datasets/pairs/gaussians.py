@@ -17,6 +17,8 @@ from torch import Tensor
 from datasets.base import PairDataset, Supplies
 
 SEED = 0xC0FFEE
+LAPACK_BLOCK = 32
+"""Reflections multiplied at once; SciPy's default workspace allows three, which takes four times as long."""
 
 
 class Gaussians(PairDataset):
@@ -89,7 +91,7 @@ def _ground_truth(scales: np.ndarray) -> dict[str, np.ndarray]:
     """Both factors W = rotation · diag(scales) and the optimal map between their Gaussians, as in `Gaussians.build`.
 
     The map is A = W_X^{-⊤} (W_X^⊤ Σ_Y W_X)^{1/2} W_X^{-1}: symmetric, positive, and A Σ_X A = Σ_Y. One eigenvalue
-    problem and four products of D × D matrices, a minute of one core at D = 4096.
+    problem and four products of D × D matrices, half a minute of one core and 1.4 GB at D = 4096.
     """
     rng = np.random.RandomState(SEED)
     target_factor, source_factor = (_random_rotation(len(scales), rng) * scales for _ in range(2))  # the authors' order
@@ -115,7 +117,7 @@ def _random_rotation(dim: int, rng: np.random.RandomState) -> np.ndarray:
         normal[0] += signs[column] * np.linalg.norm(normal)
         reflectors[column:, column] = normal / normal[0]
         coefficients[column] = 2 * normal[0] ** 2 / (normal @ normal)
-    product, _, info = lapack.dorgqr(reflectors, coefficients)
+    product, _, info = lapack.dorgqr(reflectors, coefficients, lwork=LAPACK_BLOCK * dim)
     if info != 0:
         raise RuntimeError(f"gaussians: LAPACK's dorgqr failed with code {info}")
     return product * np.cumprod(-signs)
