@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Losses, Shape
-from methods.parts.icnn import DenseICNN
+from methods.parts.icnn import Potential
 from methods.parts.potentials import PotentialPair, Pretraining, benchmark_potential
 
 
@@ -53,12 +53,12 @@ class TwoSidedSolver(BenchmarkSolver):
             duals.append(dual)
         return {"dual": torch.stack(duals).mean()}
 
-    def maximizers(self, potential: DenseICNN, points: Tensor, images: Tensor) -> Tensor:
+    def maximizers(self, potential: Potential, points: Tensor, images: Tensor) -> Tensor:
         """The x of max ⟨x, y⟩ - ψ(x) for each row y of `images` [B, D], where ψ is of `points`: -> [B, D]."""
         raise NotImplementedError
 
 
-def descend(loss: Tensor, potential: DenseICNN, optimizer: torch.optim.Optimizer) -> None:
+def descend(loss: Tensor, potential: Potential, optimizer: torch.optim.Optimizer) -> None:
     """One update of a potential alone, whatever else the loss depends on; then its weights are clamped."""
     optimizer.zero_grad()
     loss.backward(inputs=list(potential.parameters()))
@@ -67,7 +67,7 @@ def descend(loss: Tensor, potential: DenseICNN, optimizer: torch.optim.Optimizer
 
 
 def correlation_and_dual(
-    potential: DenseICNN, points: Tensor, images: Tensor, inverses: Tensor
+    potential: Potential, points: Tensor, images: Tensor, inverses: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What a min-max solver descends in ψ, and the dual it estimates.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from methods.base import Shape
 from methods.parts.benchmark_solver import TwoSidedSolver
-from methods.parts.icnn import DenseICNN
+from methods.parts.icnn import Potential
 
 
 class MMB(TwoSidedSolver):
@@ -38,6 +38,6 @@ class MMB(TwoSidedSolver):
         super().__init__(shape, convex=False, reverse=False, lr=lr, pretrain_steps=pretrain_steps)
 
     @torch.no_grad()
-    def maximizers(self, potential: DenseICNN, points: Tensor, images: Tensor) -> Tensor:
+    def maximizers(self, potential: Potential, points: Tensor, images: Tensor) -> Tensor:
         """The best of `points`."""
         return points[(images @ points.T - potential(points)).argmax(dim=1)]

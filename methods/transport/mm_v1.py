@@ -14,7 +14,7 @@ from torch import Tensor
 
 from methods.base import Shape
 from methods.parts.benchmark_solver import TwoSidedSolver
-from methods.parts.icnn import DenseICNN
+from methods.parts.icnn import Potential
 
 
 class MMv1(TwoSidedSolver):
@@ -53,7 +53,7 @@ class MMv1(TwoSidedSolver):
         self.conjugate_tolerance = conjugate_tolerance
 
     @torch.no_grad()
-    def maximizers(self, potential: DenseICNN, points: Tensor, images: Tensor) -> Tensor:
+    def maximizers(self, potential: Potential, points: Tensor, images: Tensor) -> Tensor:
         """To the tolerance, by iterations from a uniform start."""
         found = torch.rand_like(images)
         optimizer = torch.optim.Adam([found], lr=self.conjugate_lr)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from methods.base import Losses, Shape
 from methods.parts.benchmark_solver import BenchmarkSolver, descend
-from methods.parts.icnn import DenseICNN
+from methods.parts.icnn import Potential
 
 
 class QC(BenchmarkSolver):
@@ -56,7 +56,7 @@ class QC(BenchmarkSolver):
         descend(conjugate_loss, self.conjugate, self.conjugate_optimizer)
         return {"loss": 0.5 * (loss + conjugate_loss).detach(), "dual": dual}
 
-    def _loss(self, potential: DenseICNN, points: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(self, potential: Potential, points: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """The objective for ψ, and minus the cost of the batches' optimal plan."""
         point_targets, image_targets, partners = batch_duals(points, images)
         values, gradients = potential.value_and_gradient(points)
