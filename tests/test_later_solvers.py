@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 
@@ -209,7 +210,7 @@ def test_the_minimizer_of_the_expectile_loss_rises_to_the_maximum():
 
 
 def test_an_expectile_below_one_half_is_refused():
-    with pytest.raises(ValueError, match="expectile is 0.3"):
+    with pytest.raises(ValueError, match="must lie within"):
         ExpectileNOT(2, expectile=0.3)
 
 
@@ -256,7 +257,7 @@ def test_a_rotating_velocity_field_is_integrated_to_fourth_order():
 # All of them
 
 
-def score(method: TransportMap, steps: int, batch_size: int) -> tuple[float, float | None]:
+def scores(method: TransportMap, steps: int, batch_size: int) -> list[float]:
     """L2-UVP of push and, where there is one, of pull, after training between two planar Gaussians."""
     pair = Gaussians(dim=2)
     draws = torch.Generator().manual_seed(0)
@@ -270,12 +271,10 @@ def score(method: TransportMap, steps: int, batch_size: int) -> tuple[float, flo
     points = pair.source(2000, draws)
     images = pair.true_map(points)
     with torch.no_grad():
-        forward = 100 * (method.push(points) - images).square().sum(dim=1).mean() / pair.target_variance
-        try:
-            inverse = 100 * (method.pull(images) - points).square().sum(dim=1).mean() / pair.source_variance
-        except Unsupported:
-            return forward.item(), None
-    return forward.item(), inverse.item()
+        found = [100 * (method.push(points) - images).square().sum(dim=1).mean() / pair.target_variance]
+        with contextlib.suppress(Unsupported):
+            found.append(100 * (method.pull(images) - points).square().sum(dim=1).mean() / pair.source_variance)
+    return [value.item() for value in found]
 
 
 @pytest.mark.parametrize("options", [{"potential": "mlp"}, {"potential": "icnn", "amortization": "objective"}])
@@ -291,9 +290,7 @@ def test_amortized_conjugates_solve_gaussians(options: dict):
         batch_size_pretrain=64,
         **options,
     )
-    forward, inverse = score(method, steps=200, batch_size=128)
-    assert forward < 3
-    assert inverse is not None and inverse < 3
+    assert max(scores(method, steps=200, batch_size=128)) < 3
     method.finetune = False
     points = torch.randn(500, 2)
     with torch.no_grad():
@@ -314,22 +311,16 @@ def test_the_inverse_of_amortized_conjugates_inverts():
 
 def test_the_expectile_solver_solves_gaussians():
     torch.manual_seed(0)
-    forward, inverse = score(ExpectileNOT(2, hidden=(64, 64), lr=2e-3), steps=600, batch_size=256)
-    assert forward < 5
-    assert inverse is not None and inverse < 5
+    assert max(scores(ExpectileNOT(2, hidden=(64, 64), lr=2e-3), steps=600, batch_size=256)) < 5
 
 
 def test_the_monge_gap_solves_gaussians():
     torch.manual_seed(0)
-    forward, inverse = score(
-        MongeGap(2, lr=5e-3, gap_weight=1.0, gap_epsilon=0.05, sinkhorn_iterations=50), steps=200, batch_size=128
-    )
+    method = MongeGap(2, lr=5e-3, gap_weight=1.0, gap_epsilon=0.05, sinkhorn_iterations=50)
+    (forward,) = scores(method, steps=200, batch_size=128)  # there is no inverse
     assert forward < 8
-    assert inverse is None
 
 
 def test_flow_matching_solves_gaussians():
     torch.manual_seed(0)
-    forward, inverse = score(OTCFM(2, lr=5e-3), steps=400, batch_size=128)
-    assert forward < 5
-    assert inverse is not None and inverse < 5
+    assert max(scores(OTCFM(2, lr=5e-3), steps=400, batch_size=128)) < 5
