@@ -130,9 +130,10 @@ def test_w2_squared_of_the_true_map_between_gaussians_is_the_closed_form():
 
 def test_the_error_of_w2_squared_is_relative_and_has_no_sign(rng):
     source, shift = rng.normal(size=(50, 2)), np.array([3.0, 4.0])
-    for pushed, error in [(source + shift, 0), (source + 2 * shift, 300), (source, 100), (source - shift, 0)]:
+    for pushed, error in [(source + shift, 0), (source + 2 * shift, 300), (source - shift, 0)]:
         found = truth.w2_squared_error(source, pushed, source + shift)["w2-squared-error"]
         assert found == pytest.approx(error, abs=1e-9)
+    assert truth.w2_squared_error(source, source, source + shift) == {"w2-squared-error": 100.0}
     with pytest.raises(Unmeasurable, match="identity"):
         truth.w2_squared_error(source, source + 1, source)
 

@@ -99,7 +99,7 @@ def bw_uvp(
 ) -> dict[str, float]:
     """100 · (|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁^½ Σ₂ Σ₁^½)^½)) / Var(Q): what is wrong with mean and covariance.
 
-    100 for the constant map to the target's mean. Two samples of one distribution differ by about 50 · D / N percent.
+    100 for the constant map to the target's mean; up to about 50 · D / N for two samples of one distribution.
     Raises Unmeasurable with fewer than two points on either side.
     """
     if min(len(pushed), len(target)) < 2:

@@ -103,7 +103,7 @@ def w2_squared_error(
     known = mean_square(true_pushed - source)
     if known == 0:
         raise Unmeasurable("the true map is the identity, so errors are no share of its cost")
-    return {"w2-squared-error": 100 * abs(mean_square(pushed - source) - known) / known}
+    return {"w2-squared-error": 100 * abs(mean_square(pushed - source) / known - 1)}
 
 
 def mean_square(errors: np.ndarray) -> float:
