@@ -31,8 +31,11 @@ class DiscreteOT(TransportMap):
 
         push(x) = Σⱼ wⱼ(x) yⱼ,  wⱼ(x) ∝ exp((g(yⱼ) - ½‖x - yⱼ‖²)/ε),
 
-    which on the samples is the plan's barycentric projection. `pull` is either with the roles exchanged. In the plane
-    and in 8 and 64 dimensions the entropic map has a half to a third of the matching's error on Gaussians.
+    which on the samples is the plan's barycentric projection. `pull` is either with the roles exchanged.
+
+    The entropic map is the default because it does best on Gaussians: in 2, 8 and 64 dimensions its L2-UVP is 0.6, 8
+    and 53 %, that of the matching 1.3, 25 and 114 %. Moving new points as the nearest sample's barycentric projection
+    does gives 1, 11 and 50 %, and twice the entropic map's on the W2 benchmark's pairs, so it is no option.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.
@@ -45,7 +48,7 @@ class DiscreteOT(TransportMap):
     name = "discrete-ot"
     paper = "Ferradans et al. 2014, arXiv 1307.5551; Pooladian & Niles-Weed 2021, arXiv 2109.12004"
     summary = "exact or entropic plan between samples, extended to new points"
-    family = "reference"
+    family = "OT map"
     trains = False
     check_params: ClassVar[Mapping[str, Any]] = {"num_samples": 256}
     source_samples: Tensor
@@ -59,7 +62,7 @@ class DiscreteOT(TransportMap):
         shape: Shape,
         *,
         regularization: Literal["exact", "entropic"] = "entropic",
-        epsilon: float = 0.02,
+        epsilon: float = 0.03,
         num_samples: int = 2048,
         sinkhorn_steps: int = 1000,
     ) -> None:
@@ -82,11 +85,11 @@ class DiscreteOT(TransportMap):
     def prepare(self, source: Sampler, target: Sampler) -> None:
         """Draws the samples and solves for their plan."""
         source_samples, target_samples = source(self.num_samples), target(self.num_samples)
-        cost = 0.5 * torch.cdist(source_samples.double(), target_samples.double()).square()
+        cost = 0.5 * torch.cdist(source_samples, target_samples).square()
         self.source_samples.copy_(source_samples)
         if self.regularization == "exact":
             # Equally many samples of equal mass: the optimum is a matching, kept by the order of the target's samples.
-            plan = ot.emd([], [], cost.cpu().numpy(), numItermax=10_000_000)
+            plan = ot.emd([], [], cost.double().cpu().numpy(), numItermax=10_000_000)
             self.target_samples.copy_(target_samples[torch.from_numpy(plan.argmax(axis=1)).to(target_samples.device)])
             return
         self.target_samples.copy_(target_samples)

@@ -30,7 +30,8 @@ class QC(BenchmarkSolver):
     and ψ̄ the same with X and Y exchanged. (The authors' constant K is 1.) The potentials are not convex and do not
     know of each other. Small batches give biased plans, the more so the higher D; the benchmark's have 64 points.
     It solves the programme by GLPK's simplex, here POT's network simplex does: dual optima are not unique, and the two
-    may return different ones.
+    may return different ones. Ours follows the curve of the benchmark's notebook for D = 16, whose L2-UVP falls to 53 %
+    within 2,000 steps, is 61 % at 10,000 and ends at 66 %; their table has 47.2 %.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.
