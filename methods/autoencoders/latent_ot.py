@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -29,14 +30,15 @@ class LatentOT(Autoencoder):
 
     Args:
         autoencoder: name of the autoencoder, with its own defaults but for the settings below.
-        transport: name of the map's method; but for w2gn, which has the map_… settings below, with its own defaults.
+        transport: name of the map's method; with its own defaults but for the settings below.
         map_steps: updates of the map, where it trains.
-        map_pretrain_steps: most updates spent before on making it the identity.
+        map_pretrain_steps: most updates spent before on making it the identity, where it does; None is its method's
+            own number, 5,000 of w2gn.
         map_batch_size: codes, and draws of noise, in each.
-        map_hidden: widths of the potentials.
+        map_hidden: widths of w2gn's potentials.
         map_rank: rank of their quadratic forms.
-        map_cycle_weight: λ; each of the two cycle terms has half of it.
-        map_lr: of Adam.
+        map_cycle_weight: w2gn's λ; each of the two cycle terms has half of it.
+        map_lr: of Adam, where it trains; None is its method's own, 3e-4 of w2gn.
         latent_dim: length of a code.
         network: the family of networks, see `methods.parts.networks`.
         width: number of base filters.
@@ -67,12 +69,12 @@ class LatentOT(Autoencoder):
         autoencoder: str = "ae",
         transport: str = "w2gn",
         map_steps: int = 100_000,
-        map_pretrain_steps: int = 5000,
+        map_pretrain_steps: int | None = None,
         map_batch_size: int = 4096,
         map_hidden: tuple[int, ...] = (256, 256, 128, 64),
         map_rank: int = 4,
         map_cycle_weight: float = 100.0,
-        map_lr: float = 3e-4,
+        map_lr: float | None = None,
         latent_dim: int = 128,
         network: Network = "conv",
         width: int = 32,
@@ -96,7 +98,7 @@ class LatentOT(Autoencoder):
                 "init_std": 0.1,
                 "cycle_weight": map_cycle_weight / 2,
                 "reverse": True,
-                "lr": map_lr,
+                "lr": 3e-4,
                 "adam_beta1": 0.5,
                 "adam_beta2": 0.995,
                 "conjugate_beta1": 0.5,
@@ -104,11 +106,15 @@ class LatentOT(Autoencoder):
                 "weight_decay": 1e-10,
                 "l1": 0.0,
                 "batch_size_pretrain": map_batch_size,
-                "pretrain_steps": map_pretrain_steps,
+                "pretrain_steps": 5000,
                 "pretrain_tolerance": 1e-3 / latent_dim,
                 "pretrain_points": "normal",
                 "pretrain_lr": 1e-4,
             }
+        options = inspect.signature(map_class).parameters
+        for option, value in {"lr": map_lr, "pretrain_steps": map_pretrain_steps}.items():
+            if value is not None and option in options:
+                settings[option] = value
         # The map's initialization must not shift the random numbers of the autoencoder's training.
         with torch.random.fork_rng(devices=[]):
             self.map: TransportMap = map_class(latent_dim, **settings)
@@ -186,7 +192,7 @@ def find(package: ModuleType, base: type[Found], name: str) -> type[Found]:
         module = importlib.import_module(info.name)
         for cls in vars(module).values():
             if isinstance(cls, type) and issubclass(cls, base) and cls.__module__ == module.__name__:
-                known[cls.name] = cls
+                known |= {cls.name: cls} if "name" in vars(cls) else {}
     if name not in known:
         raise ValueError(f'no method "{name}" in {package.__name__}; there is {", ".join(sorted(known))}')
     return known[name]

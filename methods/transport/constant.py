@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Sampler, Shape, TransportMap
-from methods.transport.linear import sample_moments
+from methods.transport.linear import sample_mean
 
 
 class Constant(TransportMap):
@@ -27,6 +27,8 @@ class Constant(TransportMap):
 
     def __init__(self, shape: Shape, *, num_samples: int = 100_000) -> None:
         super().__init__(shape)
+        if num_samples < 1:
+            raise ValueError(f"constant: num_samples is {num_samples}; a mean needs at least one point")
         self.num_samples = num_samples
         self.register_buffer("source_mean", torch.zeros(self.dim))
         self.register_buffer("target_mean", torch.zeros(self.dim))
@@ -38,5 +40,5 @@ class Constant(TransportMap):
         return self.source_mean.expand_as(points)
 
     def prepare(self, source: Sampler, target: Sampler) -> None:
-        self.source_mean.copy_(sample_moments(source, self.num_samples)[0])
-        self.target_mean.copy_(sample_moments(target, self.num_samples)[0])
+        self.source_mean.copy_(sample_mean(source, self.num_samples))
+        self.target_mean.copy_(sample_mean(target, self.num_samples))

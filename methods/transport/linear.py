@@ -5,6 +5,8 @@ Its closed form is classical (Dowson and Landau 1982; Knott and Smith 1984).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,8 @@ class Linear(TransportMap):
 
     def __init__(self, shape: Shape, *, num_samples: int = 100_000) -> None:
         super().__init__(shape)
+        if num_samples <= self.dim:
+            raise ValueError(f"linear: num_samples is {num_samples}; moments in {self.dim} dimensions need more points")
         self.num_samples = num_samples
         self.register_buffer("source_mean", torch.zeros(self.dim))
         self.register_buffer("target_mean", torch.zeros(self.dim))
@@ -63,15 +67,27 @@ def sample_moments(sampler: Sampler, count: int) -> tuple[Tensor, Tensor]:
 
     Sums are taken about the mean of the first chunk, so that a mean far from 0 costs no precision.
     """
-    first = sampler(min(count, MOMENT_CHUNK)).double()
+    chunks = _draws(sampler, count)
+    first = next(chunks)
     center = first.mean(dim=0)
     total, scatter = (first - center).sum(dim=0), (first - center).T @ (first - center)
-    for start in range(MOMENT_CHUNK, count, MOMENT_CHUNK):
-        points = sampler(min(MOMENT_CHUNK, count - start)).double() - center
+    for points in chunks:
+        points -= center
         total += points.sum(dim=0)
         scatter += points.T @ points
     shift = total / count
     return center + shift, (scatter - count * torch.outer(shift, shift)) / (count - 1)
+
+
+def sample_mean(sampler: Sampler, count: int) -> Tensor:
+    """Mean [D] of `count` >= 1 draws, float64."""
+    return torch.stack([points.sum(dim=0) for points in _draws(sampler, count)]).sum(dim=0) / count
+
+
+def _draws(sampler: Sampler, count: int) -> Iterator[Tensor]:
+    """`count` points in chunks, float64."""
+    for start in range(0, count, MOMENT_CHUNK):
+        yield sampler(min(MOMENT_CHUNK, count - start)).double()
 
 
 def gaussian_map(source_covariance: Tensor, target_covariance: Tensor) -> Tensor:
