@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,23 +57,31 @@ def save_points(evidence: PairEvidence, folder: Path) -> None:
 def save_picture(evidence: PairEvidence, folder: Path) -> None:
     """transport.png: what the dataset draws of the map, its caption in the PNG's description; none where it draws none.
 
-    Nothing is drawn of a map whose points are not finite: the rows say why.
+    Nothing is drawn of a map whose points are not finite: the rows say why. What goes wrong in drawing is a warning,
+    since it says nothing against the numbers.
     """
 
     def push(points: Tensor) -> Tensor:
         seed_torch("evaluation", array="picture", **evidence.axes)
         with torch.no_grad():
-            pushed = evidence.method.push(points.to(evidence.device)).cpu()
+            at_once = evidence.size if evidence.dataset.image_shape else len(points)
+            chunks = [evidence.method.push(chunk.to(evidence.device)).cpu() for chunk in points.split(at_once)]
+        pushed = torch.cat(chunks)
         if not torch.isfinite(pushed).all():
             raise Unmeasurable("pushed points are not finite")
         return pushed
 
-    with suppress(Unmeasurable):
+    try:
         picture = evidence.dataset.render(push, evidence.axes["split"])
-        if picture is not None:
-            description = PngInfo()
-            description.add_itxt("Description", picture.caption)
-            Image.fromarray(picture.pixels).save(folder / "transport.png", optimize=True, pnginfo=description)
+    except Unmeasurable:
+        return
+    except Exception as error:
+        warnings.warn(f"{evidence.dataset.name} drew no picture: {type(error).__name__}: {error}", stacklevel=2)
+        return
+    if picture is not None:
+        description = PngInfo()
+        description.add_itxt("Description", picture.caption)
+        Image.fromarray(picture.pixels).save(folder / "transport.png", optimize=True, pnginfo=description)
 
 
 def _samples(evidence: ImageEvidence) -> np.ndarray:

@@ -26,6 +26,10 @@ from bench.metrics.extractors import EXTRACTORS, extract_features, remembered_fe
 from datasets.base import ImageSplit, PairDataset
 from methods.base import Autoencoder, TransportMap, Unsupported
 
+POINTS_AT_ONCE = 1024
+IMAGES_AT_ONCE = 32
+"""What goes through a transport map at once: images take gigabytes in convolutional potentials."""
+
 
 @dataclass
 class _Series:
@@ -278,14 +282,13 @@ class ImageEvidence(Evidence):
 class PairEvidence(Evidence):
     """What a transport map makes of fresh points of a pair of distributions."""
 
-    size = 1024
-
     def __init__(
         self, method: TransportMap, dataset: PairDataset, device: torch.device, axes: Mapping[str, Any]
     ) -> None:
         super().__init__(device, axes)
         self.method = method
         self.dataset = dataset
+        self.size = IMAGES_AT_ONCE if dataset.image_shape else POINTS_AT_ONCE
 
     def get(self, name: str, count: int | None, options: Mapping[str, Any] | None = None) -> Any:
         if name in ("source_variance", "target_variance"):

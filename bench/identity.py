@@ -12,14 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """A dataset, method or metric with every option filled in."""
+    """A dataset, method or metric with every option filled in.
+
+    parts: versions of what a dataset is made from, by name.
+    """
 
     name: str
     options: Mapping[str, Any]
     version: int
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self, options_key: str) -> dict[str, Any]:
-        return {"name": self.name, options_key: dict(self.options), "version": self.version}
+        parts = {"parts": dict(self.parts)} if self.parts else {}
+        return {"name": self.name, options_key: dict(self.options), "version": self.version, **parts}
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,12 @@ class Trial:
         spec = record["spec"]
         return cls(
             kind=spec["kind"],
-            dataset=Setting(spec["dataset"]["name"], spec["dataset"]["options"], spec["dataset"]["version"]),
+            dataset=Setting(
+                spec["dataset"]["name"],
+                spec["dataset"]["options"],
+                spec["dataset"]["version"],
+                spec["dataset"].get("parts", {}),
+            ),
             method=Setting(spec["method"]["name"], spec["method"]["params"], spec["method"]["version"]),
             seed=spec["seed"],
             budget=Budget(**spec["budget"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -95,3 +96,12 @@ def find_dataset(name: str) -> type[Dataset]:
     if name not in known:
         raise UnknownNameError(f'no dataset "{name}": {nearest(name, known)}')
     return known[name]
+
+
+def part_versions(parts: Iterable[str]) -> dict[str, int]:
+    """Versions of image datasets and methods, by name.
+
+    Raises UnknownNameError, with the nearest name.
+    """
+    methods = all_methods()
+    return {name: (methods[name] if name in methods else find_dataset(name)).version for name in parts}

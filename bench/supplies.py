@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import defaults, options_of, typed
-from bench.registry import find_dataset, find_method
+from bench.registry import find_dataset, find_method, part_versions
 from bench.training import ImageBatches, Watch, run_stage, run_steps
 from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
 from datasets.cache import fetch, load_splits, remember
@@ -28,6 +28,9 @@ class DataFolder:
     """`datasets.base.Supplies`, with everything kept under a data folder."""
 
     root: Path
+
+    def versions(self, parts: Iterable[str]) -> Mapping[str, int]:
+        return part_versions(parts)
 
     def file(self, file: RemoteFile) -> Path:
         return fetch(file, self.root)

@@ -17,7 +17,7 @@ from bench.identity import Budget, Resources, Setting, Trial, canonical_json
 from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
-from bench.registry import KINDS, UnknownNameError, find_dataset, find_method, kind_of
+from bench.registry import KINDS, UnknownNameError, find_dataset, find_method, kind_of, part_versions
 from datasets.base import SPLITS, Dataset, ImageDataset, PairDataset
 
 SCALES = ("quick", "paper")
@@ -240,11 +240,13 @@ class _Reader:
                 continue
             for options in expand(key, given, options_of(cls), "dataset option", self.wrong):
                 try:
-                    instances.append(cls(**options))
-                except (ValueError, TypeError) as error:
+                    dataset = cls(**options)
+                    parts = part_versions(dataset.parts) if isinstance(dataset, PairDataset) else {}
+                except (ValueError, TypeError, UnknownNameError) as error:
                     self.wrong(key, str(error))
                     continue
-                settings.append(Setting(name, options, cls.version))
+                instances.append(dataset)
+                settings.append(Setting(name, options, cls.version, parts))
         if not table:
             self.wrong("datasets", "names no dataset")
         return settings, instances

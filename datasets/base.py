@@ -7,7 +7,7 @@ from the options alone, which is what sweeps.toml is validated against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -111,6 +111,9 @@ class ImageDataset(Dataset):
 class Supplies(Protocol):
     """What a pair of distributions may ask for while it builds its arrays; `bench.supplies` has it."""
 
+    def versions(self, parts: Iterable[str]) -> Mapping[str, int]:
+        """Versions of image datasets and methods, by name."""
+
     def file(self, file: RemoteFile) -> Path:
         """The local path of a file with the right checksum, downloaded if need be."""
 
@@ -140,6 +143,10 @@ class PairDataset(Dataset):
     has_labels: ClassVar[bool] = False
     has_modes: bool = False
     """Where options decide, set in the constructor."""
+
+    parts: tuple[str, ...] = ()
+    """Names of the image datasets and autoencoders it is made from; set in the constructor. Their versions belong to
+    its identity."""
 
     cached: ClassVar[bool] = True
     """Whether what `build` makes is kept on disk; False where making it costs no more than reading it."""

@@ -84,7 +84,11 @@ def load_pair(dataset: PairDataset, options: Mapping[str, Any], root: Path, supp
         DataError: a file cannot be had, or the cache cannot be written.
     """
     if dataset.cached and type(dataset).build is not PairDataset.build:
-        identity = {**_identity(dataset, options), "ingredients": dict(dataset.ingredients())}
+        identity = {
+            **_identity(dataset, options),
+            "ingredients": dict(dataset.ingredients()),
+            "parts": dict(supplies.versions(dataset.parts)),
+        }
         dataset.load(remember(identity, lambda: dataset.build(supplies), root / "datasets" / dataset.name))
     else:
         dataset.load(dataset.build(supplies))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench.identity import Trial
+from bench.registry import find_dataset
 from bench.supplies import DataFolder
+from bench.sweeps import load_sweeps
 from datasets.cache import load_pair
 from datasets.pairs.latent import Latent
+from methods.autoencoders.ae import AE
 
 SMALL = {"images": "digits", "latent_dim": 3, "width": 4, "steps": 20, "batch_size": 16}
 
@@ -67,7 +72,7 @@ def test_training_leaves_the_global_streams_to_their_owner(tmp_path: Path) -> No
     ("options", "message"),
     [
         ({"autoencoder": "linear"}, "linear is no autoencoder"),
-        ({"autoencoder": "vea"}, "vae"),
+        ({"autoencoder": "vea"}, "vea"),
         ({"images": "toy2d"}, "toy2d is no dataset of images"),
     ],
 )
@@ -81,3 +86,26 @@ def test_names_that_are_no_autoencoder_or_image_dataset_are_refused(
 def test_a_length_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="latent_dim is 0"):
         Latent(latent_dim=0)
+
+
+def test_a_new_version_of_what_a_pair_is_made_from_is_another_trial(
+    sweeps_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+    [sweep.latent]
+    kind = "transport"
+    metrics = ["energy-distance"]
+    batch_size = 8
+    steps = 1
+    datasets.latent = {}
+    methods.identity = {}
+    """
+
+    def trial() -> Trial:
+        return load_sweeps(sweeps_file(text), "quick")[0].trials()[0]
+
+    before = trial()
+    assert before.spec["dataset"]["parts"] == {"mnist-5k": find_dataset("mnist-5k").version, "ae": AE.version}
+    assert Trial.from_record(before.to_record()).id == before.id
+    monkeypatch.setattr(AE, "version", AE.version + 1)
+    assert trial().id != before.id

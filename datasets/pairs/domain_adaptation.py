@@ -57,6 +57,7 @@ class DomainAdaptation(EmpiricalPair):
         if steps < 1:
             raise ValueError(f"domain-adaptation: steps is {steps}; it must be at least 1")
         self.images = {"source": source, "target": target}
+        self.parts = (source, target)
         self.steps = steps
 
     def build(self, supplies: Supplies) -> dict[str, np.ndarray]:

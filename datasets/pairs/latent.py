@@ -60,6 +60,7 @@ class Latent(PairDataset):
             if value < 1:
                 raise ValueError(f"latent: {option} is {value}; it must be at least 1")
         self.dim = latent_dim
+        self.parts = (images, autoencoder)
         self.images = images
         self.autoencoder = autoencoder
         self.params = {"latent_dim": latent_dim, "width": width, "lr": lr}
