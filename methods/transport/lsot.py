@@ -31,7 +31,8 @@ class LSOT(TransportMap):
     There is no inverse. The defaults are those of the authors' code, though no program of theirs has just this
     combination: networks, Adam with the AMSGrad correction, its lr and equal stages are of the script that takes the
     unsquared distance, ε is of the README's, which has the squared one. The settings behind the table are published
-    nowhere.
+    nowhere; with the defaults, 5001 steps of 256 points come within a fifth of it for D = 4 to 32, at D = 64 they give
+    an unexplained variance of 42 % where it has 34.7 %.
 
     "gradient" is the W2 benchmark's: c(x, y) = ½‖x - y‖², so that with ψ = ½‖·‖² - u and ψ̄ = ½‖·‖² - v the objective
     is min E[ψ(X) + ψ̄(Y)] + E[F(⟨X, Y⟩ - ψ(X) - ψ̄(Y))], where the i-th X of a batch meets the i-th Y alone; ψ and ψ̄
