@@ -294,7 +294,9 @@ class PairEvidence(Evidence):
         if name in ("source_variance", "target_variance"):
             return getattr(self.dataset, name)
         if name == "modes":
-            return self.dataset.modes().double().numpy()
+            return self.dataset.modes()[0].double().numpy()
+        if name == "mode_deviation":
+            return self.dataset.modes()[1]
         return super().get(name, count, options)
 
     def length(self, name: str, count: int | None) -> int:

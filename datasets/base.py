@@ -186,8 +186,10 @@ class PairDataset(Dataset):
         """All target points of a split [N, dim] with their classes int64 [N]; needs `has_labels`."""
         raise NotImplementedError
 
-    def modes(self) -> Tensor:
-        """Centers [K, dim] of the target's K equally likely modes; needs `has_modes`."""
+    def modes(self) -> tuple[Tensor, float]:
+        """Centers [K, dim] of the target's K equally likely modes, and the standard deviation of each of them in any
+        direction; needs `has_modes`.
+        """
         raise NotImplementedError
 
     def render(self, push: Callable[[Tensor], Tensor], split: str) -> Picture | None:

@@ -94,7 +94,7 @@ def _render(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _maps(rng: np.random.Generator, quality: float, count: int) -> World:
-    """Source N(0, I), target N(1, 4 I) in the plane: T*(x) = 2x + 1. Classes are quadrants, modes their middles."""
+    """Source N(0, I), target N(1, 4 I) in the plane: T*(x) = 2x + 1. Classes are quadrants, modes in their middles."""
     source, noise = rng.standard_normal((count, 2)), 1 - quality
     target = 2 * rng.standard_normal((count, 2)) + 1
 
@@ -121,6 +121,7 @@ def _maps(rng: np.random.Generator, quality: float, count: int) -> World:
         "labeled_target": target,
         "target_labels": quadrants(target - 1),
         "modes": 1 + 2 * np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]),
+        "mode_deviation": 0.42,
     }
 
 

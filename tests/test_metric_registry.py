@@ -178,7 +178,6 @@ class TestDirection:
         "active-units": "noise is active too",
         "latent-normality-marginal": "factors take a few values, noise is normal",
         "latent-normality-radius": "factors take a few values, noise is normal",
-        "mode-coverage": "noise reaches every mode",
         "gromov-wasserstein": "distances among noise are as far from those among images as among codes of few values",
     }
     """Outputs for which neither of the two worlds is better, and why."""

@@ -71,13 +71,15 @@ def test_grids_have_side_times_side_equal_components(shape: str, side: int):
 def test_modes_are_the_centers_of_the_targets_components(shape: str):
     pair = Toy2D(shape=shape)
     assert pair.has_modes
-    modes, points = pair.modes(), pair.target(100_000, generator())
+    (modes, deviation), points = pair.modes(), pair.target(100_000, generator())
     assert len(modes) == int(shape.split("-")[0])
     nearest = torch.cdist(points, modes).argmin(dim=1)
     counts = torch.bincount(nearest, minlength=len(modes))
     means = torch.zeros_like(modes).index_add_(0, nearest, points) / counts.unsqueeze(1)
-    scale = pair.whitening.diagonal().mean()  # a component's standard deviation
-    assert (means - modes).norm(dim=1).max() < 5 * scale / counts.min().sqrt()
+    assert (means - modes).norm(dim=1).max() < 5 * deviation / counts.min().sqrt()
+    torch.testing.assert_close(pair.whitening, deviation * torch.eye(2), atol=1e-6, rtol=0)
+    spread = torch.cov((points - modes[nearest]).T)
+    torch.testing.assert_close(spread / deviation**2, torch.eye(2), atol=0.02, rtol=0)
 
 
 def test_the_swiss_roll_has_no_modes():

@@ -11,6 +11,7 @@ from bench.metrics import sliced
 from bench.metrics.base import Unmeasurable, all_metrics
 from bench.metrics.transport import consistency, samples, truth
 from datasets.pairs.gaussians import Gaussians
+from datasets.pairs.toy2d import Toy2D
 from methods.transport.constant import Constant
 from methods.transport.linear import Linear
 
@@ -229,16 +230,35 @@ def test_bw_uvp_needs_two_points_of_each():
 def test_a_map_that_drops_half_the_modes_covers_half_of_them(rng):
     modes = 10 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     points = modes[np.arange(400) % 4] + rng.normal(size=(400, 2))
-    assert samples.mode_coverage(points, modes) == {"mode-coverage": 100.0}
-    assert samples.mode_coverage(points[np.arange(400) % 4 < 2], modes) == {"mode-coverage": 50.0}
+    assert samples.mode_coverage(points, modes, 1.0) == {"mode-coverage": 100.0}
+    assert samples.mode_coverage(points[np.arange(400) % 4 < 2], modes, 1.0) == {"mode-coverage": 50.0}
 
 
 def test_a_mode_with_less_than_its_part_is_not_covered():
     modes = np.array([[0.0], [1.0]])
     for count, share in [(12, 50), (13, 100)]:  # a quarter of 50 is 12.5
         points = np.repeat(modes, [100 - count, count], axis=0)
-        assert samples.mode_coverage(points, modes) == {"mode-coverage": share}
-    assert samples.mode_coverage(points, modes, min_share=0.5) == {"mode-coverage": 50.0}
+        assert samples.mode_coverage(points, modes, 0.1) == {"mode-coverage": share}
+    assert samples.mode_coverage(points, modes, 0.1, min_share=0.5) == {"mode-coverage": 50.0}
+
+
+def test_a_mode_has_the_points_within_3_deviations_of_it():
+    modes = np.array([[0.0, 0.0], [10.0, 0.0]])
+    for offset, share in [(2.99, 100), (3.01, 50)]:
+        points = np.repeat([[0.0, 0.0], [10.0, offset]], 50, axis=0)
+        assert samples.mode_coverage(points, modes, 1.0) == {"mode-coverage": share}
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"), [("8-gaussians", 0), ("25-gaussians", 60), ("49-gaussians", 60), ("100-gaussians", 60)]
+)
+def test_a_normal_leaves_modes_of_toy_targets_out_and_their_samples_cover_all(rng, shape: str, most: float):
+    pair = Toy2D(shape=shape)
+    centers, deviation = pair.modes()
+    modes = centers.double().numpy()
+    drawn = pair.target(4096, torch.Generator().manual_seed(0)).double().numpy()
+    assert samples.mode_coverage(drawn, modes, deviation) == {"mode-coverage": 100.0}
+    assert samples.mode_coverage(rng.normal(size=(4096, 2)), modes, deviation)["mode-coverage"] <= most
 
 
 def test_one_nn_accuracy_on_separable_classes_is_1(rng):

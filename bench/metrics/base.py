@@ -40,6 +40,7 @@ Arrays a metric may name (N evaluation items of the split at hand, all on the CP
                   labeled_source, labeled_pushed, source_labels   float64 [N, D] and int64 [N], all of the split
                   labeled_target, target_labels      float64 [M, D] and int64 [M], all of the training split
                   modes            float64 [K, D], centers of the target's equally likely modes
+                  mode_deviation   float, the standard deviation of a mode in any direction
     any           rng              numpy Generator, derived from seed, dataset and metric
                   threads          int, the cores the trial has
 
@@ -70,7 +71,7 @@ ARRAYS = {
     ),
     "transport": (
         *("source", "target", "pushed", "pulled", "cycled", "true_pushed", "recovered"),
-        *("source_variance", "target_variance", "modes"),
+        *("source_variance", "target_variance", "modes", "mode_deviation"),
         *("labeled_source", "labeled_pushed", "source_labels", "labeled_target", "target_labels"),
     ),
 }
@@ -87,7 +88,7 @@ REQUIREMENTS = {
     "scores": "an outlier score of the method's own",
     "components": "a mixture of the method's own",
     "true_pushed": "the true map",
-    "recovered": "the true map and an inverse map",
+    "recovered": "an inverse map",
     "pulled": "an inverse map",
     "cycled": "an inverse map",
     "labeled_pushed": "class labels",
@@ -96,6 +97,7 @@ REQUIREMENTS = {
     "source_labels": "class labels",
     "target_labels": "class labels",
     "modes": "known modes",
+    "mode_deviation": "known modes",
 }
 """What not every dataset or method has, by the array that takes it."""
 

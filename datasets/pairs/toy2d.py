@@ -64,10 +64,11 @@ class Toy2D(PairDataset):
     def target(self, count: int, generator: torch.Generator, split: str = "train") -> Tensor:
         return self._whitened(self._raw_target(count, generator))
 
-    def modes(self) -> Tensor:
+    def modes(self) -> tuple[Tensor, float]:
+        """The circle and the grids vary alike in all directions, so whitening is a multiple of the identity."""
         if self.centers is None:
             raise ValueError("toy2d: the Swiss roll has no modes")
-        return self._whitened(self.centers)
+        return self._whitened(self.centers), float(self.whitening[0, 0])
 
     def _whitened(self, points: Tensor) -> Tensor:
         return (points - self.mean) @ self.whitening

@@ -10,6 +10,8 @@ from bench.metrics.sliced import random_directions, sliced_w2
 
 CHUNK_ROWS = 1024
 """Rows of a distance matrix held at once."""
+MODE_RADIUS = 3
+"""Standard deviations of a mode within which a point belongs to it."""
 _ENERGY = {"estimator": "U-statistic of 2E|X-Y| - E|X-X'| - E|Y-Y'|"}
 _SLICED = {"directions": "columns of random orthonormal matrices"}
 
@@ -115,19 +117,24 @@ def bw_uvp(
 
 @metric(
     table="transport",
-    source="modes captured: Srivastava et al. 2017, arXiv 1705.07761; here by shares of points",
+    version=2,
+    source="points within 3 deviations of a mode: Srivastava et al. 2017, arXiv 1705.07761; here by shares of points",
     outputs={"mode-coverage": Output("max", "%", "share of the target's modes that get their part of pushed points")},
     protocol={
-        "assignment": "nearest mode",
+        "assignment": f"nearest mode, if it is within {MODE_RADIUS} standard deviations",
         "part": "min_share of the points that a mode would have if all had as many",
     },
 )
 def mode_coverage(
-    pushed: np.ndarray, modes: np.ndarray, *, min_share: float = 0.25, num_samples: int = 4096
+    pushed: np.ndarray, modes: np.ndarray, mode_deviation: float, *, min_share: float = 0.25, num_samples: int = 4096
 ) -> dict[str, float]:
-    """Of modes [K, D], the share to which at least `min_share` · N/K of the N points are nearest, in percent."""
-    nearest = cdist(pushed, modes).argmin(axis=1)
-    counts = np.bincount(nearest, minlength=len(modes))
+    """Of modes [K, D], the share in percent that have at least `min_share` · N/K of the N points.
+
+    A mode has the points that are nearest to it and no farther than three of its standard deviations.
+    """
+    distances = cdist(pushed, modes)
+    near = distances.min(axis=1) <= MODE_RADIUS * mode_deviation
+    counts = np.bincount(distances.argmin(axis=1)[near], minlength=len(modes))
     return {"mode-coverage": float(100 * (counts >= min_share * len(pushed) / len(modes)).mean())}
 
 
