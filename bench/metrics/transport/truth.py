@@ -20,7 +20,7 @@ COST = "squared Euclidean distance, not halved"
     table="transport",
     source=SOURCE,
     outputs={"l2-uvp": Output("min", "%", "squared error of the map as a share of the target's variance")},
-    protocol={"variance": "trace of the covariance of the target, exact"},
+    protocol={"variance": "trace of the covariance of the target, as the dataset states it"},
 )
 def l2_uvp(
     pushed: np.ndarray, true_pushed: np.ndarray, target_variance: float, *, num_samples: int = 4096
@@ -34,7 +34,7 @@ def l2_uvp(
     version=2,
     source=SOURCE,
     outputs={"l2-uvp-inverse": Output("min", "%", "squared error of the inverse as a share of the source's variance")},
-    protocol={"variance": "trace of the covariance of the source", "points": IMAGES},
+    protocol={"variance": "trace of the covariance of the source, as the dataset states it", "points": IMAGES},
 )
 def l2_uvp_inverse(
     source: np.ndarray, recovered: np.ndarray, source_variance: float, *, num_samples: int = 4096
