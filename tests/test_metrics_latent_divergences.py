@@ -155,6 +155,13 @@ def test_sliced_w2_is_of_the_directions_the_generator_gives() -> None:
     assert sliced_w2(codes, noise, seed=3) != sliced_w2(codes, noise, seed=4)
 
 
+def test_fewer_directions_than_dimensions_are_columns_of_one_orthonormal_matrix() -> None:
+    codes, noise = normal(40, 6), normal(40, 6, seed=1)
+    frame = np.linalg.qr(np.random.default_rng(3).standard_normal((6, 6)))[0][:, :2]
+    gaps = np.sort(codes @ frame, axis=0) - np.sort(noise @ frame, axis=0)
+    assert sliced_w2(codes, noise, projections=2, seed=3) == pytest.approx(np.square(gaps).mean(), rel=1e-6)
+
+
 def test_sliced_w2_needs_a_direction() -> None:
     with pytest.raises(Unmeasurable, match="0 projections"):
         sliced_w2(normal(9, 2), normal(9, 2), projections=0)

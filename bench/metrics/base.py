@@ -88,7 +88,7 @@ REQUIREMENTS = {
     "scores": "an outlier score of the method's own",
     "components": "a mixture of the method's own",
     "true_pushed": "the true map",
-    "recovered": "an inverse map",
+    "recovered": "the true map and an inverse map",
     "pulled": "an inverse map",
     "cycled": "an inverse map",
     "labeled_pushed": "class labels",
@@ -158,7 +158,7 @@ class Metric:
     def requirements(self) -> list[str]:
         """What it needs that not every dataset or method has, in words."""
         words = dict.fromkeys(REQUIREMENTS[base] for base in sorted(self.bases) if base in REQUIREMENTS)
-        return list(words)
+        return [word for word in words if not any(word in other for other in words if other != word)]
 
     def protocol_for(self, options: Mapping[str, Any]) -> dict[str, Any]:
         facts = self.protocol(options) if callable(self.protocol) else self.protocol

@@ -80,7 +80,9 @@ def latent_sliced_w2(
     if projections < 1:
         raise Unmeasurable(f"{projections} projections were asked for")
     codes, noise = exactly(num_samples, drawn_codes=drawn_codes, prior_codes=prior_codes)
-    directions = random_directions(codes.shape[1], projections, rng)
+    latents = codes.shape[1]
+    whole_frames = -(-projections // latents) * latents  # so that fewer projections are the first of more
+    directions = random_directions(latents, whole_frames, rng)[:, :projections]
     return {"latent-sliced-w2": sliced_w2(codes, noise, directions)}
 
 
