@@ -113,7 +113,6 @@ class W2Benchmark(PairDataset):
         """
         first, second = (_load_potential(supplies.file(file), self.dim) for file in self.potentials)
         self._weights = {name: torch.stack([first[name], second[name]]) for name in first}
-        self._shift, self._scale = torch.zeros(self.dim), torch.ones(())
         mean, variance = self._moments()
         arrays = {name: weight.numpy() for name, weight in self._weights.items()}
         return {**arrays, "shift": mean, "scale": np.sqrt(self.dim / variance)}
