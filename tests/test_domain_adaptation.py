@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,31 @@ def test_the_default_pair_is_of_real_digits(digits: DomainAdaptation) -> None:
     points, labels = digits.labeled_source("test")
     found = target_labels[torch.cdist(points, target_points).argmin(dim=1)]
     assert 0.2 < (found == labels).double().mean() < 0.9
+
+
+def test_features_are_made_anew_when_the_version_of_either_set_rises(tmp_path: Path) -> None:
+    options = {"source": "thick-bars", "target": "bars", "steps": 1}
+    built = []
+
+    class Versioned(Bars):
+        def __init__(self, **versions: int) -> None:
+            self.known = versions
+
+        def versions(self, parts: Iterable[str]) -> Mapping[str, int]:
+            return {name: self.known[name.replace("-", "_")] for name in parts}
+
+        def images(self, dataset: str, options: Mapping[str, Any]) -> Mapping[str, ImageSplit]:
+            built.append(dataset)
+            return super().images(dataset, options)
+
+    for supplies, times in [
+        (Versioned(bars=1, thick_bars=1), 1),
+        (Versioned(bars=1, thick_bars=1), 1),
+        (Versioned(bars=2, thick_bars=1), 2),
+        (Versioned(bars=2, thick_bars=2), 3),
+    ]:
+        load_pair(DomainAdaptation(**options), options, tmp_path, supplies)  # type: ignore[arg-type]
+        assert len(built) == 2 * times
 
 
 def test_an_unknown_set_is_named(tmp_path: Path) -> None:
