@@ -38,7 +38,7 @@ def decay(schedule: Schedule, epoch: int, epochs: float) -> float:
 
 def cosine_decay(step: int, steps: int, floor: float) -> float:
     """Factor of the learning rate at a step, counted from 0: half a cosine from 1 down to `floor` after all `steps`."""
-    share = min(step / max(steps, 1), 1.0)
+    share = min(step / steps, 1.0) if steps else 0.0
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))
 
 

@@ -35,8 +35,9 @@ class AmortizedConjugate(TransportMap):
     pull(y) is the maximizer for y: the inverse of ∇f where f is convex. The defaults are the paper's best setting on
     the W2 benchmark, where it is trained for 250,001 updates on batches of 1024.
 
-    The authors' line search tries powers of ⅔; this one shortens steps by the secant rule. Their third amortization,
-    the cycle loss, is W2GN's, which is a method of its own.
+    Theirs is Adam with a weight decay of 1e-4, and their inverse is solved to the tolerance of training, where ours is
+    more precise. Their line search tries powers of ⅔; this one shortens steps by the secant rule. Their third
+    amortization, the cycle loss, is W2GN's, which is a method of its own.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.
@@ -49,7 +50,7 @@ class AmortizedConjugate(TransportMap):
         adam_beta1, adam_beta2: Adam's decay rates.
         tolerance: in training, L-BFGS is done with a point once no entry of ∇f(x) - y is larger.
         max_iterations: iterations of L-BFGS in training at most.
-        finetune: whether pull refines h's prediction by L-BFGS (to 1e-5, in 100 iterations), as training does.
+        finetune: whether pull refines h's prediction by L-BFGS, to 1e-5 in at most 100 iterations.
         pretrain_steps: most updates spent on ∇f(x) ≈ x and h(x) ≈ x before training.
         batch_size_pretrain: points in a pretraining batch.
     """
@@ -86,8 +87,8 @@ class AmortizedConjugate(TransportMap):
         self.lr, self.lr_floor = lr, lr_floor
         self.pretrain_steps, self.batch_size_pretrain = pretrain_steps, batch_size_pretrain
         self.solver = LBFGS(tolerance=tolerance, max_iterations=max_iterations)
-        self.potential: Potential = _POTENTIALS[potential](self.dim, hidden or widths)
-        self.amortizer = ResidualMLP(self.dim, amortizer_hidden or widths, nn.ELU)
+        self.potential: Potential = _POTENTIALS[potential](self.dim, widths if hidden is None else hidden)
+        self.amortizer = ResidualMLP(self.dim, widths if amortizer_hidden is None else amortizer_hidden, nn.ELU)
         betas = (adam_beta1, adam_beta2)
         self.potential_optimizer = torch.optim.Adam(self.potential.parameters(), lr=lr, betas=betas)
         self.amortizer_optimizer = torch.optim.Adam(self.amortizer.parameters(), lr=lr, betas=betas)

@@ -74,6 +74,8 @@ class DiscreteOT(TransportMap):
         self.regularization = regularization
         self.epsilon = epsilon
         self.num_samples = num_samples
+        if sinkhorn_steps < 1:
+            raise ValueError(f"discrete-ot: sinkhorn_steps is {sinkhorn_steps}; it must be at least 1")
         self.sinkhorn_steps = sinkhorn_steps
         self.register_buffer("source_samples", torch.zeros(num_samples, self.dim))
         self.register_buffer("target_samples", torch.zeros(num_samples, self.dim))

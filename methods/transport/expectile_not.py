@@ -33,8 +33,9 @@ class ExpectileNOT(PotentialPair):
 
     The authors' code regularizes by two such terms, each with a gradient of its own through one of the two potential
     values; the sum of these gradients is that of the one term here. The networks are ELU networks plus a quadratic as
-    of `amortized-conjugate`, whose last activation and learned curvature the authors' have not. Defaults are those of
-    their script for the W2 benchmark at D = 64 (batch 1024, 300,001 updates), where τ = 1.
+    of `amortized-conjugate`, whose last activation and learned curvature the authors' have not, and start alike,
+    where theirs start apart. Defaults are those of their script for the W2 benchmark at D = 64 (batch 1024, 300,001
+    updates), where τ = 1.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.

@@ -47,6 +47,8 @@ class MM(BenchmarkSolver):
         lr: float = 1e-3,
         pretrain_steps: int = 5000,
     ) -> None:
+        if inner_steps < 1:
+            raise ValueError(f"{self.name}: inner_steps is {inner_steps}; it must be at least 1")
         super().__init__(shape, convex=self.convex, reverse=reverse, lr=lr, pretrain_steps=pretrain_steps)
         self.inner_steps = inner_steps
 

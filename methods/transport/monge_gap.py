@@ -35,8 +35,8 @@ class MongeGap(TransportMap):
         shape: dimension D of the points, or the shape of the images they are.
         hidden: widths of the GELU network that is added to the identity.
         gap_weight: weight λ of the Monge gap.
-        fitting_epsilon: ε as a share of the mean cost between points of Q.
-        gap_epsilon: ε' as a share of the mean cost between points of P and of Q.
+        fitting_epsilon: ε as a share of the mean cost between points of Q, in each batch (theirs: once, beforehand).
+        gap_epsilon: ε' as a share of the mean cost between points of P and of Q, in each batch.
         sinkhorn_iterations: most iterations for each W.
         lr: Adam's learning rate.
     """
@@ -62,6 +62,8 @@ class MongeGap(TransportMap):
         for name, epsilon in (("fitting_epsilon", fitting_epsilon), ("gap_epsilon", gap_epsilon)):
             if epsilon <= 0:
                 raise ValueError(f"monge-gap: {name} is {epsilon}; it must be positive")
+        if sinkhorn_iterations < 1:
+            raise ValueError(f"monge-gap: sinkhorn_iterations is {sinkhorn_iterations}; it must be at least 1")
         self.gap_weight = gap_weight
         self.fitting_epsilon = fitting_epsilon
         self.gap_epsilon = gap_epsilon

@@ -120,6 +120,8 @@ class W2GN(PotentialPair):
                 )
             return ConvICNN(shape, width=width, strong_convexity=strong_convexity, init_std=init_std, dropout=dropout)
 
+        if rank < 1 or not 0 <= dropout < 1:
+            raise ValueError(f"w2gn: rank is {rank} and dropout {dropout}; they must be at least 1, and within [0, 1)")
         super().__init__(
             shape,
             potential,
