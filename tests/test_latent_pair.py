@@ -59,6 +59,15 @@ def test_the_autoencoder_trains_once_and_gives_the_same_codes_anywhere(
     load_pair(Latent(**SMALL), SMALL, root, DataFolder(root))
 
 
+def test_the_autoencoder_trains_anew_under_another_version_of_codes(
+    pair: Latent, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.supplies.CODES_VERSION", 2)
+    again = Latent(**SMALL)
+    load_pair(again, SMALL, root, DataFolder(root))
+    assert not torch.equal(again.codes["train"], pair.codes["train"])
+
+
 def test_training_leaves_the_global_streams_to_their_owner(tmp_path: Path) -> None:
     torch.manual_seed(5)
     np.random.seed(5)
