@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import textwrap
@@ -147,13 +148,6 @@ def test_grey_photographs_and_those_with_transparency_become_rgb(tmp_path: Path)
         assert read_photograph(path).mode == "RGB"
 
 
-def test_pillows_limit_on_pixels_is_lifted_only_for_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    Image.fromarray(random_image(8, 8)).save(tmp_path / "large.png")
-    assert read_photograph(tmp_path / "large.png").size == (8, 8)
-    assert Image.MAX_IMAGE_PIXELS == 10
-
-
 @pytest.mark.parametrize("tile_rows", [1, 7, 64])
 def test_recoloring_in_strips_is_recoloring_at_once(tile_rows: int) -> None:
     image = random_image(50, 40)
@@ -250,3 +244,46 @@ def test_panels_of_any_proportions_fit_the_picture(tmp_path: Path) -> None:
     Image.fromarray(random_image(20, 900)).save(tmp_path / "wide.png")
     pair = loaded(tmp_path, source=str(tmp_path / "tall.png"), target=str(tmp_path / "wide.png"))
     assert pair.render(invert, "test").pixels.shape == (320, 7 + 8 + 320 + 8 + 7, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_only_photographs_that_are_named_may_be_of_any_size(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"large.{suffix}"
+    Image.fromarray(random_image(20, 30)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_photograph(path, of_any_size=True).size == (30, 20)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(DataError, match=r"cannot read .*large.* decompression bomb"):
+        read_photograph(path)
+
+
+@pytest.mark.parametrize("error", [OverflowError, MemoryError, struct.error, Image.DecompressionBombError])
+def test_whatever_pillow_raises_of_a_damaged_file_is_told(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "damaged.png"
+    Image.fromarray(random_image(4, 6)).save(path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error("damaged")
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    with pytest.raises(DataError, match=r"cannot read .*damaged\.png as a photograph: damaged"):
+        read_photograph(path)
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [("uint16", "png"), (">u2", "tif"), ("int32", "tif")])
+def test_greys_of_16_bits_are_scaled_to_8(dtype: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"grey.{suffix}"
+    Image.fromarray(np.array([[0, 257, 32896, 65535]], dtype)).save(path)
+    expected = np.repeat([[[0], [1], [128], [255]]], 3, axis=2)
+    np.testing.assert_array_equal(np.asarray(read_photograph(path)), expected)
+
+
+@pytest.mark.parametrize(("pixels", "what"), [(np.float32(0.5), "fractions"), (np.int32(70_000), "beyond 16 bits")])
+def test_pixels_of_unknown_range_are_refused(pixels: np.generic, what: str, tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), pixels)).save(tmp_path / "depth.tif")
+    with pytest.raises(DataError, match=what):
+        read_photograph(tmp_path / "depth.tif")

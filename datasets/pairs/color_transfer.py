@@ -66,7 +66,7 @@ class ColorTransfer(EmpiricalPair):
         """Pixels uint8 [N, 3] of each side and split, and each side's "picture", uint8 [h, w, 3]."""
         arrays = {}
         for side, name in self.photographs.items():
-            photograph = read_photograph(_locate(name))
+            photograph = read_photograph(_locate(name), of_any_size=True)
             pixels = np.asarray(photograph).reshape(-1, 3)
             pixels = pixels[:: -(-len(pixels) // MOST_PIXELS)]
             # RandomState because NumPy promises never to change its stream, as Generator's may between versions.

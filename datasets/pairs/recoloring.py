@@ -66,7 +66,7 @@ def recolor_file(push: Push, path: str | Path, output: str | Path, *, tile_rows:
         DataError: the photograph cannot be read, or the output cannot be written.
         ValueError: the map gives values that are not finite.
     """
-    photograph = read_photograph(Path(path))
+    photograph = read_photograph(Path(path), of_any_size=True)
     colors = _ColorTable(push)
     for top in range(0, photograph.height, tile_rows):
         strip = (0, top, photograph.width, min(top + tile_rows, photograph.height))
