@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.metrics.transport.samples import energy_distance
 from bench.options import defaults, options_of
 from bench.supplies import DataFolder
 from datasets.base import SPLITS
 from datasets.cache import DataError, load_pair
 from datasets.pairs import unpaired_images
+from datasets.pairs.empirical import as_points
 from datasets.pairs.unpaired_images import UnpairedImages, augment
 from datasets.pairs.unpaired_images import _chroma_matrix as chroma_matrix
 
@@ -88,7 +91,7 @@ def test_patches_of_different_splits_do_not_overlap(monkeypatch: pytest.MonkeyPa
     Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "numbers.png")
     monkeypatch.setattr(unpaired_images, "_files", lambda kind: [tmp_path / "numbers.png"])
     monkeypatch.setattr(unpaired_images, "PATCHES", dict.fromkeys(SPLITS, 40))
-    arrays = UnpairedImages(size=128).build(DataFolder(tmp_path))
+    arrays = UnpairedImages(size=64).build(DataFolder(tmp_path))
     seen = {}
     for split in SPLITS:
         red, green, blue = np.moveaxis(arrays[f"source-{split}"].astype(int), 1, 0)
@@ -96,7 +99,18 @@ def test_patches_of_different_splits_do_not_overlap(monkeypatch: pytest.MonkeyPa
     assert not seen["train"] & seen["validation"]
     assert not seen["train"] & seen["test"]
     assert not seen["validation"] & seen["test"]
-    assert min(map(len, seen.values())) > 200 * 160
+    held_out_blocks = 3
+    assert min(map(len, seen.values())) > held_out_blocks * 82 * 82
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_held_out_patches_look_like_those_for_training(pair: UnpairedImages, side: str, split: str) -> None:
+    """As far as a few places of two photographs can, beside how far day is from night."""
+    train, held_out = (as_points(pair.arrays[f"{side}-{name}"]).double().numpy() for name in ("train", split))
+    other = as_points(pair.arrays[f"{'target' if side == 'source' else 'source'}-{split}"]).double().numpy()
+    distance, of_sides = (energy_distance(held_out, points)["energy-distance"] for points in (train, other))
+    assert distance < 0.1 * of_sides
 
 
 def test_stated_variances_are_those_of_images_that_are_not_augmented(data_folder: Path) -> None:
@@ -120,7 +134,7 @@ def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "images", 5)
     (folder / "notes.txt").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:40])
-    with pytest.warns(UserWarning, match="images: 2 of 7 files are no images"):
+    with pytest.warns(UserWarning, match=r"images: 2 of 7 files are no images, the first .*cut\.png"):
         arrays = UnpairedImages(source=str(folder), size=16).build(DataFolder(tmp_path))
     assert sum(len(arrays[f"source-{split}"]) for split in SPLITS) == 5
 
@@ -140,8 +154,24 @@ def test_a_folder_with_other_images_is_built_anew(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "images", 4)
     before = UnpairedImages(source=str(folder)).ingredients()
     assert UnpairedImages(source=str(folder)).ingredients() == before
-    Image.new("RGB", (40, 40), "red").save(folder / "0.png")
+    folder = folder.rename(tmp_path / "elsewhere")
+    assert UnpairedImages(source=str(folder)).ingredients() == before
+    os.utime(folder / "0.png", (0, 0))
     assert UnpairedImages(source=str(folder)).ingredients() != before
+
+
+def test_images_of_a_folder_are_not_read_to_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "images", 4)
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("a file was opened"))
+    UnpairedImages(source=str(folder)).ingredients()
+
+
+def test_images_too_large_for_pillow_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "images", 4)
+    Image.new("RGB", (100, 100)).save(folder / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    with pytest.warns(UserWarning, match=r"1 of 5 files are no images, the first .*large\.png"):
+        UnpairedImages(source=str(folder), target=str(folder), size=16).build(DataFolder(tmp_path))
 
 
 @pytest.mark.parametrize(
