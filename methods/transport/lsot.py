@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from methods.base import Losses, Sampler, Shape, TransportMap, Unsupported
+from methods.parts.divergences import squared_distances
+from methods.parts.networks import dense_layers
 from methods.parts.potentials import PotentialPair, Pretraining, benchmark_potential
 
 LINEAR_FROM = 30.0
@@ -50,7 +51,7 @@ class LSOT(TransportMap):
         pretrain_steps: most updates spent on ∇ψ(x) ≈ x before training (gradient).
 
     Raises:
-        ValueError: ε not positive, or no steps for one of the two stages.
+        ValueError: ε not positive, or a share outside of (0, 1).
     """
 
     name = "lsot"
@@ -137,9 +138,9 @@ class BarycentricSolver(TransportMap):
             raise ValueError(f"lsot: dual_share is {dual_share}; both stages need steps, so it must lie within (0, 1)")
         self.regularizer = regularizer
         self.dual_share = dual_share
-        self.source_potential = _relu_network(self.dim, *potential_hidden, 1)
-        self.target_potential = _relu_network(self.dim, *potential_hidden, 1)
-        self.map = _relu_network(self.dim, *map_hidden, self.dim)
+        self.source_potential = dense_layers([self.dim, *potential_hidden, 1], nn.ReLU)
+        self.target_potential = dense_layers([self.dim, *potential_hidden, 1], nn.ReLU)
+        self.map = dense_layers([self.dim, *map_hidden, self.dim], nn.ReLU)
         duals = [*self.source_potential.parameters(), *self.target_potential.parameters()]
         self.dual_optimizer = torch.optim.Adam(duals, lr=lr, amsgrad=True)
         self.map_optimizer = torch.optim.Adam(self.map.parameters(), lr=lr, amsgrad=True)
@@ -172,7 +173,7 @@ class BarycentricSolver(TransportMap):
         """Descends E[H(X, Y) ‖f(X) - Y‖²]."""
         with torch.no_grad():
             density = self.regularizer.density(self._slack(source_points, target_points)[2])
-        loss = (density * _squared_distances(self.map(source_points), target_points)).mean()
+        loss = (density * squared_distances(self.map(source_points), target_points)).mean()
         self.map_optimizer.zero_grad()
         loss.backward()
         self.map_optimizer.step()
@@ -181,7 +182,7 @@ class BarycentricSolver(TransportMap):
     def _slack(self, source_points: Tensor, target_points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """u [B, 1], v [1, B'] and s = u + v - c of all pairs, [B, B']."""
         u, v = self.source_potential(source_points), self.target_potential(target_points).T
-        return u, v, u + v - _squared_distances(source_points, target_points)
+        return u, v, u + v - squared_distances(source_points, target_points)
 
 
 class GradientSolver(PotentialPair):
@@ -207,17 +208,3 @@ class GradientSolver(PotentialPair):
         self.optimizer.step()
         half_squares = 0.5 * (points.square() + images.square()).sum(dim=1).mean()
         return {"dual": loss.detach() - half_squares}
-
-
-def _relu_network(*widths: int) -> nn.Sequential:
-    """Fully connected, ReLU between layers."""
-    layers: list[nn.Module] = []
-    for narrow, wide in pairwise(widths):
-        layers += [nn.Linear(narrow, wide), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def _squared_distances(left: Tensor, right: Tensor) -> Tensor:
-    """‖leftᵢ - rightⱼ‖², [B, D] and [B', D] -> [B, B']."""
-    squares = left.square().sum(dim=1, keepdim=True) + right.square().sum(dim=1)
-    return squares - 2 * left @ right.T
