@@ -73,9 +73,9 @@ class SectionView:
         seeds = sorted({spec["seed"] for spec in specs})
         splits = list(dict.fromkeys(split for spec in specs for split in spec["splits"]))
         settings = plural(len(section.settings), "setting")
-        text = (
-            f"{settings} of {plural(len(self.methods), 'method')} on {listed(summaries)}, trained for {listed(budgets)}"
-        )
+        # A list of many says less than that they differ; every trial states its own.
+        training = listed(budgets) if len(budgets) <= 3 else f"{len(budgets)} different budgets"
+        text = f"{settings} of {plural(len(self.methods), 'method')} on {listed(summaries)}, trained for {training}"
         text += f" with {'seeds' if len(seeds) > 1 else 'seed'} {listed([str(seed) for seed in seeds])}"
         return f"{text}; scored on the {listed(splits)} split." if splits else f"{text}."
 
