@@ -64,7 +64,7 @@ class LSOT(TransportMap):
         self,
         shape: Shape,
         *,
-        map: Literal["barycentric", "gradient"] = "barycentric",  # noqa: A002
+        map: Literal["barycentric", "gradient"] = "barycentric",  # noqa: A002  # the field's word for it
         regularization: Literal["l2", "entropic"] = "l2",
         epsilon: float | None = None,
         lr: float = 1e-3,
