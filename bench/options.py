@@ -8,7 +8,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 
@@ -27,7 +27,8 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
     Raises TypeError where one lacks an annotation or a default: that is a mistake of the author, not of the user.
     """
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function)
+    # The constructor of a dataclass has annotations of several modules, which only the classes themselves can resolve.
+    hints = typing.get_type_hints(target if is_dataclass(target) else function)
     found = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:

@@ -103,6 +103,10 @@ class Autoencoder(Method):
         """One update on a batch [B, C, H, W] in [0, 1], however many optimizers it takes."""
         raise NotImplementedError
 
+    def objective(self, images: Tensor) -> Losses:
+        """[B, C, H, W] -> what training minimizes, first, and its parts, without an update: for early stopping."""
+        raise Unsupported(f"{self.name} has no single objective to stop by")
+
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
         """Once, after training (a density or a map fitted to the codes); like `prepare`, its cost counts."""
 

@@ -19,13 +19,14 @@ from methods.autoencoders.latent_ot import LatentOT
 from methods.autoencoders.swae import SWAE
 from methods.autoencoders.untrained import Untrained
 from methods.autoencoders.vae import VAE, negative_log_likelihood
-from methods.autoencoders.wae_gan import WAEGAN, CodeDiscriminator
+from methods.autoencoders.wae_gan import WAEGAN
 from methods.autoencoders.wae_mmd import WAEMMD
 from methods.base import Likelihood, Unsupported
+from methods.parts.adversaries import CodeDiscriminator
 from methods.parts.autoencoding import draw_gaussian, squared_error
 from methods.parts.divergences import imq_kernel, mmd, sliced_wasserstein
 from methods.parts.priors import PriorName
-from methods.parts.wasserstein import Posterior
+from methods.parts.wasserstein import PosteriorFamily
 from tests.blurred_bars import SHAPE, digits, trained
 
 
@@ -136,9 +137,9 @@ def test_a_large_beta_empties_the_codes() -> None:
 
 @pytest.mark.parametrize("posterior", ["deterministic", "gaussian", "additive-noise"])
 @pytest.mark.parametrize("prior", ["normal", "sphere", "uniform"])
-def test_wae_minimizes_weighted_cost_plus_weighted_divergence(prior: PriorName, posterior: Posterior) -> None:
+def test_wae_minimizes_weighted_cost_plus_weighted_divergence(prior: PriorName, posterior: PosteriorFamily) -> None:
     torch.manual_seed(0)
-    model = WAEMMD(SHAPE, latent_dim=3, width=4, penalty=7.0, prior=prior, posterior=posterior, batch_norm=False)
+    model = WAEMMD(SHAPE, latent_dim=3, width=4, penalty=7.0, prior=prior, posterior_family=posterior, batch_norm=False)
     images = digits()
     torch.manual_seed(2)
     codes = model.draw_codes(images)
@@ -151,14 +152,14 @@ def test_wae_minimizes_weighted_cost_plus_weighted_divergence(prior: PriorName, 
 
 def test_wae_evaluates_without_the_noise_of_its_encoder() -> None:
     for posterior in ("gaussian", "additive-noise"):
-        model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior=posterior).eval()
+        model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior_family=posterior).eval()
         assert torch.equal(model.encode(digits()), model.encode(digits()))
         assert not torch.equal(model.draw_codes(digits()), model.draw_codes(digits()))
 
 
 def test_wae_tells_the_gaussian_it_draws_codes_from() -> None:
     torch.manual_seed(0)
-    model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior="gaussian").eval()
+    model = WAEMMD(SHAPE, latent_dim=3, width=4, posterior_family="gaussian").eval()
     images = digits(1)
     mean, log_variance = model.posterior(images)
     draws = model.draw_codes(images.expand(20_000, *SHAPE))
@@ -169,7 +170,11 @@ def test_wae_tells_the_gaussian_it_draws_codes_from() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"posterior": "deterministic"}, {"posterior": "additive-noise"}, {"posterior": "gaussian", "prior": "sphere"}],
+    [
+        {"posterior_family": "deterministic"},
+        {"posterior_family": "additive-noise"},
+        {"posterior_family": "gaussian", "prior": "sphere"},
+    ],
 )
 def test_wae_has_a_gaussian_posterior_only_where_it_draws_from_one(settings: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match="Gaussian"):

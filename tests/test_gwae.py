@@ -10,6 +10,7 @@ from torch import nn
 
 from methods.autoencoders.gwae import GWAE, LearnedPrior
 from methods.base import Unsupported
+from methods.parts.autoencoding import NetworkAutoencoder
 from methods.parts.priors import GaussianMixturePrior
 from tests.blurred_bars import SHAPE, digits, trained
 
@@ -17,7 +18,7 @@ from tests.blurred_bars import SHAPE, digits, trained
 def test_gwae_minimizes_its_four_weighted_terms() -> None:
     torch.manual_seed(0)
     model = GWAE(SHAPE, latent_dim=3, width=4, reconstruction_weight=2.0, critic_weight=3.0, entropy_weight=0.5)
-    losses = model.autoencoder_step(digits())
+    losses = NetworkAutoencoder.train_step(model, digits())
     expected = losses["gromov_wasserstein"] + 2 * losses["reconstruction"] + 3 * losses["critic"]
     torch.testing.assert_close(losses["loss"], expected + 0.5 * losses["entropy"])
 
@@ -34,8 +35,8 @@ def test_gwae_trains_the_critic_apart() -> None:
     model.critic_step(images, torch.randn(32, 3))
     assert moved() == {"critic"}
     before = {name: p.clone() for name, p in model.named_parameters()}
-    model.autoencoder_step(images)
-    assert moved() == {"encoder", "decoder", "prior", "log_distance_scale"}
+    NetworkAutoencoder.train_step(model, images)
+    assert moved() == {"encoder", "decoder", "code_prior", "log_distance_scale"}
 
 
 def test_gwae_gives_the_critic_its_number_of_steps() -> None:
@@ -120,10 +121,10 @@ def test_gwae_assigns_images_to_the_component_nearest_their_code() -> None:
     torch.manual_seed(0)
     model = GWAE(SHAPE, latent_dim=2, width=4, prior="gaussian-mixture", num_components=3).eval()
     images = digits(3)
-    assert isinstance(model.prior, GaussianMixturePrior)
+    assert isinstance(model.code_prior, GaussianMixturePrior)
     with torch.no_grad():
-        model.prior.means.copy_(model.encode(images).flip(0) * math.sqrt(1 + 1e-5))
-        model.prior.factors.copy_(1e-3 * torch.eye(2).expand(3, 2, 2))
+        model.code_prior.means.copy_(model.encode(images).flip(0) * math.sqrt(1 + 1e-5))
+        model.code_prior.factors.copy_(1e-3 * torch.eye(2).expand(3, 2, 2))
     assert model.components(images).tolist() == [2, 1, 0]
 
 

@@ -12,6 +12,7 @@ import methods.autoencoders
 from methods.autoencoders.ae import AE
 from methods.autoencoders.latent_ot import LatentOT, find
 from methods.base import Autoencoder, Unsupported
+from methods.parts.autoencoding import encode_epoch
 from methods.parts.divergences import sliced_wasserstein
 from tests.blurred_bars import SHAPE, digits, trained
 
@@ -112,4 +113,4 @@ def test_latent_ot_names_the_methods_there_are() -> None:
 def test_batches_are_taken_one_epoch_at_a_time_for_the_map() -> None:
     model = LatentOT(SHAPE, latent_dim=2, width=4, **MAP)
     model.steps_per_epoch = 3
-    assert model.encode_epoch(islice(repeat(digits(5)), 3)).shape == (15, 2)
+    assert encode_epoch(model, islice(repeat(digits(5)), 3)).shape == (15, 2)

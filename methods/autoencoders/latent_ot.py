@@ -6,7 +6,6 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +15,7 @@ from torch import Tensor
 import methods.autoencoders
 import methods.transport
 from methods.base import Autoencoder, Losses, Method, TransportMap
+from methods.parts.autoencoding import encode_epoch
 from methods.parts.networks import ImageShape, Network
 from methods.transport.w2gn import W2GN
 
@@ -157,7 +157,7 @@ class LatentOT(Autoencoder):
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         yield from self.autoencoder.finish(batches) or ()
-        codes = self.encode_epoch(batches)
+        codes = encode_epoch(self.autoencoder, batches)
         self.code_mean.copy_(codes.mean(dim=0))
         self.code_std.copy_(codes.std(dim=0).clamp(min=1e-6))
         codes = (codes - self.code_mean) / self.code_std
@@ -169,12 +169,6 @@ class LatentOT(Autoencoder):
         for _ in range(self.map_steps if self.map.trains else 0):
             yield self.map.train_step(self.draw_noise(self.map_batch_size), pick_codes(self.map_batch_size))
         yield from self.map.finish(self.draw_noise, pick_codes) or ()
-
-    @torch.no_grad()
-    def encode_epoch(self, batches: Iterator[Tensor]) -> Tensor:
-        """Codes [N, latent_dim] of one pass over the training images."""
-        self.autoencoder.eval()
-        return torch.cat([self.autoencoder.encode(images) for images in islice(batches, max(self.steps_per_epoch, 1))])
 
 
 Found = TypeVar("Found", bound=Method)

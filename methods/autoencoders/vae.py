@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor, optim
+from torch import Tensor
 from torch.nn import functional as F
 
 from methods.base import Likelihood, Losses
 from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squared_errors
 from methods.parts.divergences import kl_to_standard_normal
-from methods.parts.networks import ImageShape, Network
-from methods.parts.optimization import update
 
 
 class VAE(GaussianAutoencoder):
     """Minimizes E[−log p(x | z)] + KL(q(z | x) ‖ N(0, I)), the negative evidence lower bound.
 
     Defaults are those of the GWAE paper's baselines (arXiv 2209.07007). Variants override `regularizer`.
-
-    Args:
-        latent_dim: length of a code.
-        network: the family of networks, see `methods.parts.networks`.
-        width: number of base filters.
-        batch_norm: whether the networks have batch norm.
-        lr: of Adam.
-        likelihood: "gaussian" of unit variance, −log p(x | z) = ½‖x − x̂‖² up to a constant, as in those baselines;
-            or "bernoulli", the cross-entropy, as in the 2019 study of disentanglement (arXiv 1811.12359).
     """
 
     name = "vae"
@@ -34,29 +23,16 @@ class VAE(GaussianAutoencoder):
     summary = "Variational autoencoder, Gaussian posterior with diagonal covariance."
     family = "VAE"
 
-    def __init__(
-        self,
-        image_shape: ImageShape,
-        *,
-        latent_dim: int = 64,
-        network: Network = "conv",
-        width: int = 32,
-        batch_norm: bool = True,
-        lr: float = 1e-4,
-        likelihood: Likelihood = "gaussian",
-    ) -> None:
-        super().__init__(image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm)
-        self.likelihood = likelihood
-        self.optimizer = optim.Adam(self.parameters(), lr=lr)
+    likelihood: Likelihood = "gaussian"
+    """"gaussian" of unit variance, −log p(x | z) = ½‖x − x̂‖² up to a constant, as in those baselines; or "bernoulli",
+    the cross-entropy, as in the 2019 study of disentanglement (arXiv 1811.12359)."""
 
-    def train_step(self, images: Tensor) -> Losses:
+    def objective(self, images: Tensor) -> Losses:
         mean, log_variance = self.posterior(images)
         codes = draw_gaussian(mean, log_variance)
         reconstruction = negative_log_likelihood(images, self.decoder(codes), self.likelihood).mean()
         regularizer = self.regularizer(codes, mean, log_variance)
-        loss = reconstruction + regularizer
-        update(self.optimizer, loss)
-        return {"loss": loss, "reconstruction": reconstruction, "regularizer": regularizer}
+        return {"loss": reconstruction + regularizer, "reconstruction": reconstruction, "regularizer": regularizer}
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What is added to the reconstruction; `codes` are draws of the posteriors, [B, latent_dim] all three."""

@@ -1,38 +1,80 @@
-"""What autoencoders share: an encoder and a decoder of `networks`, and Gaussian posteriors."""
+"""What autoencoders share: how they are declared, an encoder and a decoder of `networks`, and Gaussian posteriors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import dataclass_transform
+
 import torch
-from torch import Tensor
+from torch import Tensor, optim
 
-from methods.base import Autoencoder
+from methods.base import Autoencoder, Losses
+from methods.parts.densities import COMPONENTS, Density, FittedMixture
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder
+from methods.parts.optimization import update
 
 
-class NetworkAutoencoder(Autoencoder):
-    """An encoder, a decoder, and N(0, I) as the prior.
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class DeclaredAutoencoder(Autoencoder):
+    """An autoencoder that is declared as dataclasses are. Not subclassed directly.
 
-    Args:
-        network: the family of networks, see `methods.parts.networks`.
-        width: number of base filters.
-        batch_norm: whether the networks have batch norm.
-        encoder_outputs: numbers the encoder gives for each dimension of the code.
+    An annotated attribute of the class with a default is a hyperparameter: a keyword-only argument of the constructor,
+    which is generated. A subclass has its parent's too, and changes a default by stating it again. Whatever is made
+    from them is made in `setup`, which calls its parent's first.
     """
 
-    def __init__(
-        self,
-        image_shape: ImageShape,
-        *,
-        latent_dim: int,
-        network: Network,
-        width: int,
-        batch_norm: bool,
-        encoder_outputs: int = 1,
-    ) -> None:
-        super().__init__(image_shape, latent_dim=latent_dim)
-        outputs = encoder_outputs * latent_dim
-        self.encoder = build_encoder(network, image_shape, outputs, width=width, batch_norm=batch_norm)
-        self.decoder = build_decoder(network, image_shape, latent_dim, width=width, batch_norm=batch_norm)
+    def __init_subclass__(cls) -> None:
+        dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.image_shape, latent_dim=self.latent_dim)
+        self.setup()
+        made = {*self._modules, *self._parameters, *self._buffers}
+        for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            if declared.name in made:
+                raise TypeError(
+                    f"{self.name}: {declared.name} is a hyperparameter; name the part made from it otherwise"
+                )
+
+    def setup(self) -> None:
+        """Makes networks and optimizers."""
+        raise NotImplementedError
+
+
+class NetworkAutoencoder(DeclaredAutoencoder):
+    """An encoder, a decoder, N(0, I) as the prior, and Adam. Subclasses give `objective`.
+
+    Where more than encoder and decoder is trained, `setup` and `train_step` are extended.
+    """
+
+    image_shape: ImageShape = field(kw_only=False)
+    latent_dim: int = 64
+    """Length of a code."""
+    network: Network = "conv"
+    """The family of networks, see `methods.parts.networks`."""
+    width: int = 32
+    """Number of base filters."""
+    batch_norm: bool = True
+    """Whether encoder and decoder have batch norm."""
+    lr: float = 1e-4
+    """Learning rate of encoder and decoder."""
+    density: Density = "prior"
+    """What samples are decoded from: the method's own "prior", or a density fitted to the training images' codes after
+    training: a "gaussian" or a "gaussian-mixture" of 10, with full covariances (arXiv 1903.12436)."""
+
+    encoder_outputs = 1  # numbers the encoder gives for each dimension of the code
+
+    def setup(self) -> None:
+        outputs = self.encoder_outputs * self.latent_dim
+        shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
+        self.encoder = build_encoder(self.network, shape, outputs, width=width, batch_norm=batch_norm)
+        self.decoder = build_decoder(self.network, shape, self.latent_dim, width=width, batch_norm=batch_norm)
+        self.optimizer: optim.Optimizer = optim.Adam(self.parameters(), lr=self.lr)
+        self.steps_done = 0
+        if self.density != "prior":
+            self.fitted_density = FittedMixture(self.latent_dim, COMPONENTS[self.density])
 
     @property
     def device(self) -> torch.device:
@@ -44,19 +86,29 @@ class NetworkAutoencoder(Autoencoder):
     def decode(self, codes: Tensor) -> Tensor:
         return self.decoder(codes)
 
-    def sample_prior(self, count: int) -> Tensor:
+    def draw_prior(self, count: int) -> Tensor:
+        """-> [count, latent_dim], draws of the prior that training refers to."""
         return torch.randn(count, self.latent_dim, device=self.device)
+
+    def sample_prior(self, count: int) -> Tensor:
+        return self.draw_prior(count) if self.density == "prior" else self.fitted_density(count)
+
+    def train_step(self, images: Tensor) -> Losses:
+        losses = self.objective(images)
+        update(self.optimizer, losses["loss"])
+        self.steps_done += 1
+        return losses
+
+    def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
+        if self.density != "prior":
+            self.fitted_density.fit(encode_epoch(self, batches))
+        return None
 
 
 class GaussianAutoencoder(NetworkAutoencoder):
     """The encoder gives mean and log-variance of a Gaussian posterior with diagonal covariance; codes are means."""
 
-    def __init__(
-        self, image_shape: ImageShape, *, latent_dim: int, network: Network, width: int, batch_norm: bool
-    ) -> None:
-        super().__init__(
-            image_shape, latent_dim=latent_dim, network=network, width=width, batch_norm=batch_norm, encoder_outputs=2
-        )
+    encoder_outputs = 2
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
@@ -67,6 +119,16 @@ class GaussianAutoencoder(NetworkAutoencoder):
 
     def draw_codes(self, images: Tensor) -> Tensor:
         return draw_gaussian(*self.posterior(images))
+
+
+@torch.no_grad()
+def encode_epoch(autoencoder: Autoencoder, batches: Iterator[Tensor]) -> Tensor:
+    """Codes [N, latent_dim] of one pass over the training images, in eval mode."""
+    training = autoencoder.training
+    autoencoder.eval()
+    codes = [autoencoder.encode(images) for images in islice(batches, max(autoencoder.steps_per_epoch, 1))]
+    autoencoder.train(training)
+    return torch.cat(codes)
 
 
 def draw_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:
