@@ -130,6 +130,14 @@ class Autoencoder(Method):
         """[B, C, H, W] -> [B] int64: the component of the model's own mixture that each image falls in."""
         raise Unsupported(f"{self.name} has no mixture of its own")
 
+    def component_codes(self, count: int) -> Tensor:
+        """-> [K, count, latent_dim]: draws of each of the K components of the model's own mixture."""
+        raise Unsupported(f"{self.name} has no mixture of its own")
+
+    def causal_mask(self) -> Tensor:
+        """-> [latent_dim, latent_dim] in [0, 1]: how far dimension j (column) of the prior is a cause of i (row)."""
+        raise Unsupported(f"{self.name} has no causal prior")
+
 
 class TransportMap(Method):
     """Maps points of a source distribution to a target distribution.
