@@ -29,11 +29,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a method trains: `steps` updates or `epochs` passes (the other is None), of `batch_size` each."""
+    """How long a method trains: `steps` updates or `epochs` passes (the other is None), of `batch_size` each.
+
+    patience: epochs without a better validation loss after which training ends before that; None trains to the end.
+    """
 
     steps: int | None
     epochs: float | None
     batch_size: int
+    patience: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        patience = {"patience": self.patience} if self.patience is not None else {}
+        return {"steps": self.steps, "epochs": self.epochs, "batch_size": self.batch_size, **patience}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Trial:
             "dataset": self.dataset.to_json("options"),
             "method": self.method.to_json("params"),
             "seed": self.seed,
-            "budget": asdict(self.budget),
+            "budget": self.budget.to_json(),
             "metrics": [metric.to_json("options") for metric in self.metrics],
             "splits": list(self.splits),
         }

@@ -36,11 +36,12 @@ KEYS: dict[str, Any] = {
     "steps": int,
     "epochs": float,
     "batch_size": int,
+    "patience": int,
     "splits": list,
     "resources": dict,
     "timeout": float,
 }
-BUDGET = ("steps", "epochs", "batch_size")
+BUDGET = ("steps", "epochs", "batch_size", "patience")
 """What a method's table may state beside hyperparameters, for a method that is trained otherwise than the others."""
 REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
 
@@ -69,7 +70,7 @@ class SweepsError(UserError):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A named comparison at one scale: every dataset × method × seed."""
+    """A named comparison at one scale: every dataset × method × seed. Each dataset has those metrics that it allows."""
 
     name: str
     scale: str
@@ -77,9 +78,8 @@ class Sweep:
     title: str
     optional: bool
     published: str | None
-    datasets: tuple[Setting, ...]
+    datasets: tuple[tuple[Setting, tuple[Setting, ...]], ...]
     methods: tuple[tuple[Setting, Budget], ...]
-    metrics: tuple[Setting, ...]
     seeds: tuple[int, ...]
     splits: tuple[str, ...]
     resources: Resources
@@ -90,7 +90,6 @@ class Sweep:
 
         The order of metrics is the reader's, so reports have it from `about`, and the identity does not.
         """
-        metrics = tuple(sorted(self.metrics, key=lambda metric: (metric.name, canonical_json(dict(metric.options)))))
         return [
             Trial(
                 kind=self.kind,
@@ -98,7 +97,7 @@ class Sweep:
                 method=method,
                 seed=seed,
                 budget=budget,
-                metrics=metrics,
+                metrics=tuple(sorted(metrics, key=lambda metric: (metric.name, canonical_json(dict(metric.options))))),
                 splits=self.splits,
                 sweep=self.name,
                 scale=self.scale,
@@ -106,9 +105,9 @@ class Sweep:
                 published=self.published,
                 resources=self.resources,
                 timeout=self.timeout,
-                about=describe(dataset, method, self.metrics),
+                about=describe(dataset, method, metrics),
             )
-            for dataset, (method, budget), seed in itertools.product(
+            for (dataset, metrics), (method, budget), seed in itertools.product(
                 self.datasets, self.methods, self.seeds if seeds is None else seeds
             )
         ]
@@ -200,9 +199,11 @@ class _Reader:
             title=table.get("title", self.name),
             optional=table.get("optional", False),
             published=table.get("published"),
-            datasets=tuple(datasets),
+            datasets=tuple(
+                (setting, tuple(m for m in metrics if not _lacking(all_metrics()[m.name], instance)))
+                for setting, instance in zip(datasets, instances, strict=True)
+            ),
             methods=tuple(methods),
-            metrics=tuple(metrics),
             seeds=seeds,
             splits=splits,
             resources=resources,
@@ -284,7 +285,7 @@ class _Reader:
             self.wrong("methods", "names no method")
         return settings
 
-    def _metrics(self, given: Any, kind: str, datasets: Iterable[Dataset]) -> list[Setting]:
+    def _metrics(self, given: Any, kind: str, datasets: Sequence[Dataset]) -> list[Setting]:
         names_only = isinstance(given, list) and all(isinstance(name, str) for name in given)
         table = {name: {} for name in given} if names_only else given
         if not isinstance(table, dict):
@@ -301,10 +302,10 @@ class _Reader:
             if foreign:
                 self.wrong(key, f"measures {' and '.join(sorted(foreign))}, which no {kind} method gives")
                 continue
-            for dataset in datasets:
-                lacking = _lacking(metric, dataset)
-                if lacking:
-                    self.wrong(key, f"needs {lacking}, which the dataset {dataset.name} has not")
+            lacking = [_lacking(metric, dataset) for dataset in datasets]
+            if lacking and all(lacking):
+                names = " and ".join(dict.fromkeys(dataset.name for dataset in datasets))
+                self.wrong(key, f"needs {lacking[0]}, which the dataset {names} has not")
             for filled in expand(key, options, dict(metric.options), "metric option", self.wrong):
                 for option, value in filled.items():
                     if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
@@ -345,16 +346,18 @@ class _Reader:
             if not fits(value, KEYS[name]):
                 self.wrong(f"{key}.{name}", f"must be {_type_words(KEYS[name])}, not {shown(value)}")
         merged = _merge(_without_other_unit(table, own), _sound(own))
-        steps, epochs, batch_size = (merged.get(name) for name in BUDGET)
+        steps, epochs, batch_size, patience = (merged.get(name) for name in BUDGET)
         if (steps is None) == (epochs is None):
             self.wrong(f"{self.scale}.steps", "state the budget as one of steps and epochs")
         if epochs is not None and kind == "transport":
             self.wrong(f"{self.scale}.epochs", "samplers have no epochs; state steps")
+        if patience is not None and kind == "transport":
+            self.wrong(f"{self.scale}.patience", "samplers have no epochs to be patient for; leave it out")
         for name in BUDGET:
             value = merged.get(name)
             if value is not None and value <= 0:
                 self.wrong(f"{key}.{name}" if name in own else name, f"must be above 0, not {value}")
-        return Budget(steps, None if epochs is None else float(epochs), batch_size or 1)
+        return Budget(steps, None if epochs is None else float(epochs), batch_size or 1, patience)
 
     def _resources(self, given: Mapping[str, Any]) -> Resources | None:
         schema = {"cpus": Option("cpus", int, 1), "gpus": Option("gpus", float, 0.0)}

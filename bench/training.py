@@ -1,4 +1,4 @@
-"""The training loop: batches, budget, curves, divergence and the time limit."""
+"""The training loop: batches, budget, early stopping, curves, divergence and the time limit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.environment import generator
+from bench.environment import generator, seed_torch
+from bench.identity import Budget
 from datasets.base import PairDataset
-from methods.base import Losses, Sampler
+from methods.base import Autoencoder, Losses, Sampler
 
 CURVE_POINTS = 200
 """About as many points as a stage's curve has: enough to draw, few enough to keep."""
@@ -111,12 +112,66 @@ def run_stage(watch: Watch, stage: str, losses: Iterator[Losses] | None) -> None
             recorded = max(step + 1, step * (1 + 5 / CURVE_POINTS))
 
 
+def never(step: int) -> bool:
+    """Training does not end before its budget."""
+    return False
+
+
 def run_steps(
-    watch: Watch, train_step: Callable[..., Losses], steps: int, next_batch: Callable[[], tuple[Tensor, ...]]
+    watch: Watch,
+    train_step: Callable[..., Losses],
+    steps: int,
+    next_batch: Callable[[], tuple[Tensor, ...]],
+    ended: Callable[[int], bool] = never,
 ) -> None:
-    """Runs `steps` updates, each on a fresh batch."""
+    """Runs `steps` updates, each on a fresh batch, or fewer where `ended(step)` says so."""
     every = max(1, steps // CURVE_POINTS)
     for step in range(1, steps + 1):
         losses = train_step(*next_batch())
-        if step % every == 0 or step in (1, steps):
+        end = step == steps or ended(step)
+        if step % every == 0 or step == 1 or end:
             watch.record("train", step, steps, losses)
+        if end:
+            return
+
+
+class EarlyStopping:
+    """Ends training when the validation loss has not improved for some epochs; the last weights stay.
+
+    The loss is the mean of the method's objective over all full batches of the validation images, in eval mode, after
+    each epoch. It is a curve of its own. Training's random numbers are those of a run without early stopping.
+
+    Args:
+        axes: derive the random streams of the validation losses.
+    """
+
+    def __init__(
+        self, watch: Watch, method: Autoencoder, images: np.ndarray, budget: Budget, device: torch.device, **axes: Any
+    ) -> None:
+        self.watch, self.method, self.images, self.device, self.axes = watch, method, images, device, axes
+        self.batch_size = min(budget.batch_size, len(images))
+        self.patience = budget.patience
+        self.best, self.best_epoch = math.inf, 0
+
+    def __call__(self, step: int) -> bool:
+        """Whether the update `step` was the last."""
+        epoch, rest = divmod(step, self.method.steps_per_epoch)
+        if self.patience is None or rest:
+            return False
+        loss = self.validation_loss(epoch)
+        self.watch.record("validation", epoch, None, {"loss": loss})
+        if loss.item() < self.best:
+            self.best, self.best_epoch = loss.item(), epoch
+        return epoch - self.best_epoch >= self.patience
+
+    def validation_loss(self, epoch: int) -> Tensor:
+        """Mean objective, a scalar. Gradients stay on: an objective may contain them."""
+        losses = []
+        self.method.eval()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            seed_torch("validation", epoch=epoch, **self.axes)
+            for start in range(0, len(self.images) - self.batch_size + 1, self.batch_size):
+                batch = torch.from_numpy(np.array(self.images[start : start + self.batch_size])).to(self.device)
+                losses.append(next(iter(self.method.objective(batch.float() / 255).values())).detach())
+        self.method.train()
+        return torch.stack(losses).mean()

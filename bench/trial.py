@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,18 @@ from bench.registry import find_dataset, find_method
 from bench.store import SCHEMA_VERSION, Store
 from bench.supplies import DataFolder
 from bench.torchvision_compat import import_torchvision
-from bench.training import DivergedError, ImageBatches, Report, TimedOutError, Watch, run_stage, run_steps, samplers
+from bench.training import (
+    DivergedError,
+    EarlyStopping,
+    ImageBatches,
+    Report,
+    TimedOutError,
+    Watch,
+    never,
+    run_stage,
+    run_steps,
+    samplers,
+)
 from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import load_pair, load_splits
 from methods.base import Autoencoder, Method, TransportMap
@@ -118,7 +129,8 @@ class _Run:
             stage: ImageBatches(images, budget.batch_size, generator(f"{stage}-batches", **self.axes), self.device)
             for stage in ("prepare", "train", "finish")
         }
-        self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],))
+        ended = EarlyStopping(self.watch, method, splits["validation"].images, budget, self.device, **self.axes)
+        self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],), ended)
         for split in self.trial.splits:
             evidence = ImageEvidence(
                 method,
@@ -175,7 +187,14 @@ class _Run:
         self.cost["parameters"] = sum(p.numel() for p in method.parameters())
         return method
 
-    def _train(self, method: Any, prepare: tuple[Any, ...], next_batch: Any, finish: tuple[Any, ...]) -> None:
+    def _train(
+        self,
+        method: Any,
+        prepare: tuple[Any, ...],
+        next_batch: Any,
+        finish: tuple[Any, ...],
+        ended: Callable[[int], bool] = never,
+    ) -> None:
         steps = method.planned_steps if method.trains else 0
         self.watch.start()
         method.train()
@@ -183,7 +202,7 @@ class _Run:
             seed_torch("preparation", **self.axes)
             run_stage(self.watch, "prepare", method.prepare(*prepare))
             seed_torch("training", **self.axes)
-            run_steps(self.watch, method.train_step, steps, next_batch)
+            run_steps(self.watch, method.train_step, steps, next_batch, ended)
             seed_torch("finishing", **self.axes)
             run_stage(self.watch, "finish", method.finish(*finish))
         finally:

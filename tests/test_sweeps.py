@@ -53,6 +53,21 @@ def test_a_sweep_is_every_dataset_by_method_by_seed(sweeps_file: SweepsFile) -> 
     assert {trial.budget.steps for trial in trials} == {10}
 
 
+def test_a_metric_is_measured_on_those_datasets_of_a_sweep_that_allow_it(sweeps_file: SweepsFile) -> None:
+    text = GOOD.replace("datasets.digits = {}", "datasets.digits = {}\ndatasets.sprites = {}")
+    text = text.replace("metrics.mse = { num_samples = 50 }", "metrics = ['mig', 'kmeans', 'mse']")
+    trials = one(load_sweeps(sweeps_file(text), "quick"), "extra").trials()
+    measured = {trial.dataset.name: [metric.name for metric in trial.metrics] for trial in trials}
+    assert measured == {"digits": ["kmeans", "mse"], "sprites": ["mig", "mse"]}
+
+
+def test_a_methods_patience_is_part_of_its_budget_and_of_the_trial(sweeps_file: SweepsFile) -> None:
+    patient = GOOD.replace("methods.ae = {}", "methods.ae = {}\nmethods.vae = { patience = 10 }")
+    trials = one(load_sweeps(sweeps_file(patient), "quick"), "extra").trials()
+    assert [trial.spec["budget"].get("patience") for trial in trials] == [None, 10]
+    assert "patience" not in trials[0].spec["budget"]
+
+
 def test_the_scale_replaces_values_and_merges_tables(sweeps_file: SweepsFile) -> None:
     sweep = one(load_sweeps(sweeps_file(GOOD), "paper"), "pairs")
     assert sweep.seeds == (3, 5, 7)
@@ -184,6 +199,8 @@ BAD = {
     "no budget": (GOOD.replace("steps = 10", ""), ["quick.steps: state the budget"]),
     "two budgets": (GOOD.replace("epochs = 1", "epochs = 1\nsteps = 1"), ["one of steps and epochs"]),
     "epochs of a sampler": (GOOD.replace("steps = 10", "epochs = 10"), ["samplers have no epochs"]),
+    "patience with samplers": (GOOD.replace("steps = 10", "steps = 10\npatience = 3"), ["samplers have no epochs"]),
+    "no patience": (GOOD.replace("epochs = 1", "epochs = 1\npatience = 0"), ["patience: must be above 0"]),
     "no seeds": (GOOD.replace("seeds = 2", "seeds = 0"), ["seeds: must be a number of at least 1"]),
     "seed twice": (GOOD.replace("[3, 5, 7]", "[3, 3]"), ["seeds"]),
     "negative batch": (GOOD.replace("batch_size = 16", "batch_size = -1"), ["batch_size: must be above 0"]),

@@ -9,9 +9,19 @@ import pytest
 import torch
 
 from bench.environment import generator
-from bench.training import DivergedError, ImageBatches, TimedOutError, Watch, run_stage, run_steps, samplers
+from bench.identity import Budget
+from bench.training import (
+    DivergedError,
+    EarlyStopping,
+    ImageBatches,
+    TimedOutError,
+    Watch,
+    run_stage,
+    run_steps,
+    samplers,
+)
 from datasets.pairs.gaussians import Gaussians
-from methods.base import Losses
+from methods.base import Autoencoder, Losses
 from tests.faulty import Shift
 
 IMAGES = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
@@ -94,3 +104,65 @@ def test_a_stage_that_yields_losses_leaves_a_curve_that_thins_out() -> None:
     assert 50 < len(watch.curves) < 500
     run_stage(watch, "finish", None)
     assert {point["stage"] for point in watch.curves} == {"prepare"}
+
+
+class Objectives(Autoencoder):
+    """Has one objective after another, whatever the images; draws a random number each time."""
+
+    name = "objectives"
+
+    def __init__(self, values: list[float]) -> None:
+        super().__init__((1, 1, 1))
+        self.values = iter(values)
+        self.steps_per_epoch = 2
+        self.modes: list[bool] = []
+
+    def objective(self, images: torch.Tensor) -> Losses:
+        self.modes.append(self.training)
+        torch.rand(1)
+        return {"loss": torch.tensor(next(self.values))}
+
+    def train_step(self, images: torch.Tensor) -> Losses:
+        assert self.training
+        return {"loss": torch.rand(())}
+
+
+def stopped(values: list[float], patience: int | None, steps: int = 20) -> tuple[Objectives, Watch]:
+    watch, method = Watch(no_report), Objectives(values)
+    ended = EarlyStopping(watch, method, IMAGES, Budget(steps, None, 10, patience), torch.device("cpu"), seed=0)
+    torch.manual_seed(0)
+    run_steps(watch, method.train_step, steps, lambda: (torch.zeros(1),), ended)
+    return method, watch
+
+
+def curve(watch: Watch, stage: str) -> list[tuple[int, float]]:
+    return [(point["step"], point["value"]) for point in watch.curves if point["stage"] == stage]
+
+
+def test_training_ends_when_the_validation_loss_has_not_improved_for_patience_epochs() -> None:
+    method, watch = stopped([3.0, 2.0, 2.5, 2.0], patience=2)
+    assert curve(watch, "validation") == [(1, 3.0), (2, 2.0), (3, 2.5), (4, 2.0)]
+    assert curve(watch, "train")[-1][0] == 8
+    assert method.modes == [False] * 4
+
+
+def test_training_uses_its_whole_budget_while_the_validation_loss_improves() -> None:
+    _, watch = stopped([float(-i) for i in range(10)], patience=1)
+    assert curve(watch, "train")[-1][0] == 20
+
+
+def test_early_stopping_does_not_shift_the_random_numbers_of_training() -> None:
+    _, patient = stopped([3.0, 2.0, 2.5, 2.0], patience=2)
+    _, plain = stopped([], patience=None)
+    assert curve(patient, "train") == curve(plain, "train")[: len(curve(patient, "train"))]
+
+
+def test_a_validation_loss_that_is_not_a_number_is_a_divergence() -> None:
+    with pytest.raises(DivergedError, match="validation"):
+        stopped([math.nan], patience=2)
+
+
+def test_the_validation_loss_is_the_mean_over_full_batches() -> None:
+    method = Objectives([1.0, 2.0, 6.0])
+    early = EarlyStopping(Watch(no_report), method, IMAGES, Budget(1, None, 3, 1), torch.device("cpu"), seed=0)
+    assert early.validation_loss(1).item() == 3.0

@@ -261,6 +261,8 @@ def _budget(budget: Mapping[str, Any]) -> str:
     parts = [plural(budget["steps"], "update")] if budget.get("steps") is not None else []
     parts += [f"{budget['epochs']:g} epochs"] if budget.get("epochs") is not None else []
     length = listed(parts) or "an unknown budget"
+    if budget.get("patience") is not None:
+        length = f"at most {length}, ended by {plural(budget['patience'], 'epoch')} without a better validation loss,"
     return f"{length} of batch size {budget['batch_size']:,}" if budget.get("batch_size") else length
 
 
