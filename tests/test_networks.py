@@ -15,7 +15,7 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("network", ["conv", "dcgan", "mlp"])
+@pytest.mark.parametrize("network", ["conv", "dcgan", "dcgan-plain", "mlp"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_network_takes_every_size(shape: tuple[int, int, int], network: Network, batch_norm: bool) -> None:
     torch.manual_seed(0)
@@ -46,14 +46,52 @@ def test_width_128_is_the_network_of_the_wae_paper() -> None:
     assert [m.in_features for m in encoder if isinstance(m, nn.Linear)] == [2 * 2 * 1024]
     decoder = build_decoder("dcgan", (1, 28, 28), 8, width=128, batch_norm=True)
     assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [7 * 7 * 1024]
-    assert [m.out_channels for m in decoder if isinstance(m, nn.ConvTranspose2d)] == [512, 256]
+    transposed = [m for m in decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.out_channels, *m.stride) for m in transposed] == [(512, 2, 2), (256, 2, 2), (1, 1, 1)]
 
 
 def test_celeba_has_kernels_of_5_and_three_doublings() -> None:
     decoder = build_decoder("dcgan", (3, 64, 64), 64, width=16, batch_norm=True)
-    doublings = [m for m in decoder if isinstance(m, nn.ConvTranspose2d)]
-    assert [m.out_channels for m in doublings] == [64, 32, 16]
-    assert {m.kernel_size for m in doublings} == {(5, 5)}
+    transposed = [m for m in decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.out_channels, *m.stride) for m in transposed] == [(64, 2, 2), (32, 2, 2), (16, 2, 2), (3, 1, 1)]
+    assert {m.kernel_size for m in transposed} == {(5, 5)}
+    assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [8 * 8 * 128]
+
+
+def test_the_last_layer_of_the_plain_dcgan_doubles_too() -> None:
+    decoder = build_decoder("dcgan-plain", (3, 64, 64), 64, width=16, batch_norm=True)
+    transposed = [m for m in decoder if isinstance(m, nn.ConvTranspose2d)]
+    assert [(m.out_channels, *m.stride) for m in transposed] == [(64, 2, 2), (32, 2, 2), (16, 2, 2), (3, 2, 2)]
+    assert [m.out_features for m in decoder if isinstance(m, nn.Linear)] == [4 * 4 * 128]
+
+
+@pytest.mark.parametrize(
+    ("side", "seen_by_first"),
+    # The windows of TensorFlow's "same": 5 wide, the first begins a pixel outside; 4 wide, likewise.
+    [(64, range(4)), (28, range(3))],
+)
+def test_convolutions_of_dcgan_are_padded_as_tensorflows(side: int, seen_by_first: range) -> None:
+    pad, convolution = build_encoder("dcgan", (1, side, side), 2, width=4, batch_norm=False)[:2]
+    images = torch.rand(1, 1, side, side, requires_grad=True)
+    features = convolution(pad(images))
+    assert features.shape[2:] == (side // 2, side // 2)
+    (gradient,) = torch.autograd.grad(features[0, 0, 0, 0], images)
+    assert gradient[0, 0].nonzero().tolist() == [[i, j] for i in seen_by_first for j in seen_by_first]
+
+
+@pytest.mark.parametrize("side", [28, 64])
+def test_doublings_of_dcgan_are_the_transposes_of_its_convolutions(side: int) -> None:
+    torch.manual_seed(0)
+    pad, convolution = build_encoder("dcgan", (1, side, side), 2, width=16, batch_norm=False)[:2]
+    transposed, crop = build_decoder("dcgan-plain", (1, side, side), 2, width=2, batch_norm=False)[-3:-1]
+    with torch.no_grad():
+        transposed.weight.copy_(convolution.weight[: transposed.in_channels])
+        convolution.bias.zero_()
+        transposed.bias.zero_()
+    images, features = torch.randn(1, 1, side, side), torch.randn(1, transposed.in_channels, side // 2, side // 2)
+    seen = convolution(pad(images))[:, : transposed.in_channels]
+    drawn = crop(transposed(features))
+    torch.testing.assert_close((seen * features).sum(), (images * drawn).sum(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_order_of_batch_norm_is_each_papers() -> None:
@@ -61,9 +99,13 @@ def test_the_order_of_batch_norm_is_each_papers() -> None:
     assert conv[1:4] == [nn.Conv2d, nn.SiLU, nn.BatchNorm2d]
     dcgan = [type(m) for m in build_encoder("dcgan", (1, 28, 28), 2, width=4, batch_norm=True)]
     assert dcgan[1:4] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    mlp = [type(m) for m in build_encoder("mlp", (1, 28, 28), 2, width=4, batch_norm=True)]
+    assert mlp[1:4] == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
+    mlp = [type(m) for m in build_decoder("mlp", (1, 28, 28), 2, width=4, batch_norm=True)]
+    assert mlp[:3] == [nn.Linear, nn.ReLU, nn.BatchNorm1d]
 
 
-@pytest.mark.parametrize("network", ["conv", "dcgan"])
+@pytest.mark.parametrize("network", ["conv", "dcgan", "dcgan-plain"])
 @pytest.mark.parametrize("shape", [(1, 25, 25), (1, 32, 64)])
 def test_a_size_that_cannot_be_halved_is_refused(network: Network, shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=f'network "{network}" takes square images'):

@@ -1,16 +1,17 @@
 """Encoders and decoders, chosen by image shape and shared by all the methods of a comparison.
 
-Three families, each with one free parameter, `width`, its number of base filters:
+Families, each with one free parameter, `width`, its number of base filters:
 
-    conv    of Gromov–Wasserstein autoencoders (arXiv 2209.07007, after Higgins et al. 2017): 4 × 4 kernels, SiLU;
-            width 32 is the paper's (32-64-128-256 filters at 64 × 64)
-    dcgan   of Wasserstein autoencoders (arXiv 1711.01558): DCGAN-like, ReLU; width 128 is the paper's
-            (128-256-512-1024 filters)
-    mlp     three hidden layers of 8·width ReLU units: the small network of the WAE authors' code, at width 32
+    conv          of Gromov–Wasserstein autoencoders (arXiv 2209.07007, after Higgins et al. 2017): 4 × 4 kernels, SiLU;
+                  width 32 is the paper's (32-64-128-256 filters at 64 × 64)
+    dcgan         of Wasserstein autoencoders (arXiv 1711.01558): DCGAN-like, ReLU; width 128 is the paper's
+                  (128-256-512-1024 filters). The last layer of the decoder keeps the size (`dcgan_mod` in their code)
+    dcgan-plain   the same, but that layer doubles the size as those before it do (`dcgan` in their code)
+    mlp           three hidden layers of 8·width ReLU units: the small network of the WAE authors' code, at width 32
 
-Batch norm stands where each paper has it: after the activation in `conv`, before it in the others. Layers keep torch's
-default initialization. `conv` and `dcgan` take squares whose side halves evenly down to 7 pixels or fewer (8, 28, 32,
-64, …), `mlp` takes any shape.
+Batch norm stands where each paper has it: after the activation in `conv` and in the decoder of `mlp`, before it in the
+others. Layers keep torch's default initialization. All but `mlp` take squares whose side halves evenly down to 7
+pixels or fewer (8, 28, 32, 64, …), `mlp` takes any shape.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Network = Literal["conv", "dcgan", "mlp"]
+Network = Literal["conv", "dcgan", "dcgan-plain", "mlp"]
 ImageShape = tuple[int, int, int]
 
 
@@ -93,25 +94,37 @@ def _dcgan_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm
     kernel = _dcgan_kernel(side)
     layers: list[nn.Module] = []
     for inputs, features in pairwise([channels, *(width * 2**i for i in range(4))]):
-        # Odd sides are halved upwards: 28, 14, 7, 4, 2.
-        layers += [_same_padding(kernel), nn.Conv2d(inputs, features, kernel, stride=2)]
+        before, after = _same_padding(side, kernel, stride=2)
+        layers += [nn.ZeroPad2d((before, after) * 2), nn.Conv2d(inputs, features, kernel, stride=2)]
         layers += [*_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
-        side = math.ceil(side / 2)
+        side = math.ceil(side / 2)  # odd sides are halved upwards: 28, 14, 7, 4, 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * side**2, outputs))
 
 
 def _dcgan_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
-    """The variant `dcgan_mod` of the authors' code: the last layer keeps the size."""
-    channels, side, _ = image_shape
     grid, halvings = _halve(image_shape, "dcgan", largest=8)
-    kernel = _dcgan_kernel(side)
-    filters = [8 * width // 2**i for i in range(halvings + 1)]
+    return _doublings(image_shape, latent_dim, grid, [8 * width // 2**i for i in range(halvings + 1)], 1, batch_norm)
+
+
+def _plain_dcgan_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
+    grid, halvings = _halve(image_shape, "dcgan-plain", largest=7)
+    return _doublings(image_shape, latent_dim, grid, [8 * width // 2**i for i in range(halvings)], 2, batch_norm)
+
+
+def _doublings(
+    image_shape: ImageShape, latent_dim: int, grid: int, filters: list[int], last_stride: int, batch_norm: bool
+) -> nn.Sequential:
+    """From a grid of filters[0], transposed convolutions of stride 2 to each of the others, then one to the image."""
+    channels, size, _ = image_shape
+    kernel = _dcgan_kernel(size)
     layers: list[nn.Module] = [nn.Linear(latent_dim, filters[0] * grid**2), nn.ReLU()]
     layers.append(nn.Unflatten(1, (filters[0], grid, grid)))
+    side = grid
     for inputs, features in pairwise(filters):
-        double = nn.ConvTranspose2d(inputs, features, kernel, 2, padding=(kernel - 1) // 2, output_padding=kernel % 2)
-        layers += [double, *_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
-    layers += [_same_padding(kernel), nn.Conv2d(filters[-1], channels, kernel), nn.Sigmoid()]
+        side *= 2
+        layers += _same_transposed(side, inputs, features, kernel, stride=2)
+        layers += [*_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
+    layers += [*_same_transposed(size, filters[-1], channels, kernel, last_stride), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 
@@ -121,19 +134,28 @@ def _mlp_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: 
 
 
 def _mlp_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_norm: bool) -> nn.Sequential:
-    sizes = [latent_dim, *[8 * width] * 3, math.prod(image_shape)]
-    return nn.Sequential(
-        *dense_layers(sizes, nn.ReLU, batch_norm=batch_norm), nn.Unflatten(1, image_shape), nn.Sigmoid()
-    )
+    hidden = 8 * width
+    layers: list[nn.Module] = []
+    for inputs in (latent_dim, hidden, hidden):
+        layers += [nn.Linear(inputs, hidden), nn.ReLU(), *_norm(nn.BatchNorm1d, hidden, batch_norm)]
+    layers += [nn.Linear(hidden, math.prod(image_shape)), nn.Unflatten(1, image_shape), nn.Sigmoid()]
+    return nn.Sequential(*layers)
 
 
 def _norm(layer: Callable[[int], nn.Module], features: int, batch_norm: bool) -> list[nn.Module]:
     return [layer(features)] if batch_norm else []
 
 
-def _same_padding(kernel: int) -> nn.Module:
-    """Zeros for a convolution that keeps the size at stride 1, as TensorFlow's "same" has them."""
-    return nn.ZeroPad2d(((kernel - 1) // 2, kernel // 2) * 2)
+def _same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after `side` pixels that TensorFlow's "same" gives a convolution: after, where one is over."""
+    total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def _same_transposed(side: int, inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+    """The transpose of a "same" convolution of `side` pixels: what the padding would have added is cropped."""
+    before, after = _same_padding(side, kernel, stride)
+    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride), nn.ZeroPad2d((-before, -after) * 2)]
 
 
 def _dcgan_kernel(side: int) -> int:
@@ -156,5 +178,15 @@ def _halve(image_shape: ImageShape, network: str, *, largest: int) -> tuple[int,
 
 
 _Builder = Callable[[ImageShape, int, int, bool], nn.Sequential]
-_ENCODERS: dict[str, _Builder] = {"conv": _conv_encoder, "dcgan": _dcgan_encoder, "mlp": _mlp_encoder}
-_DECODERS: dict[str, _Builder] = {"conv": _conv_decoder, "dcgan": _dcgan_decoder, "mlp": _mlp_decoder}
+_ENCODERS: dict[str, _Builder] = {
+    "conv": _conv_encoder,
+    "dcgan": _dcgan_encoder,
+    "dcgan-plain": _dcgan_encoder,
+    "mlp": _mlp_encoder,
+}
+_DECODERS: dict[str, _Builder] = {
+    "conv": _conv_decoder,
+    "dcgan": _dcgan_decoder,
+    "dcgan-plain": _plain_dcgan_decoder,
+    "mlp": _mlp_decoder,
+}
