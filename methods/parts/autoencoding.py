@@ -8,7 +8,7 @@ from itertools import islice
 from typing import dataclass_transform
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from methods.base import Autoencoder, Losses
 from methods.parts.densities import COMPONENTS, Density, FittedMixture
@@ -69,8 +69,10 @@ class NetworkAutoencoder(DeclaredAutoencoder):
     def setup(self) -> None:
         outputs = self.encoder_outputs * self.latent_dim
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
-        self.encoder = build_encoder(self.network, shape, outputs, width=width, batch_norm=batch_norm)
-        self.decoder = build_decoder(self.network, shape, self.latent_dim, width=width, batch_norm=batch_norm)
+        self.encoder: nn.Module = build_encoder(self.network, shape, outputs, width=width, batch_norm=batch_norm)
+        self.decoder: nn.Module = build_decoder(
+            self.network, shape, self.latent_dim, width=width, batch_norm=batch_norm
+        )
         self.optimizer: optim.Optimizer = optim.Adam(self.parameters(), lr=self.lr)
         self.steps_done = 0
         if self.density != "prior":
