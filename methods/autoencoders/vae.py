@@ -15,7 +15,8 @@ from methods.parts.divergences import kl_to_standard_normal
 class VAE(GaussianAutoencoder):
     """Minimizes E[−log p(x | z)] + KL(q(z | x) ‖ N(0, I)), the negative evidence lower bound.
 
-    Defaults are those of the GWAE paper's baselines (arXiv 2209.07007). Variants override `regularizer`.
+    Defaults are those of the GWAE paper's baselines (arXiv 2209.07007). Variants override `regularizer` or
+    `distortion`.
     """
 
     name = "vae"
@@ -30,9 +31,13 @@ class VAE(GaussianAutoencoder):
     def objective(self, images: Tensor) -> Losses:
         mean, log_variance = self.posterior(images)
         codes = draw_gaussian(mean, log_variance)
-        reconstruction = negative_log_likelihood(images, self.decoder(codes), self.likelihood).mean()
+        reconstruction = self.distortion(images, self.decoder(codes)).mean()
         regularizer = self.regularizer(codes, mean, log_variance)
         return {"loss": reconstruction + regularizer, "reconstruction": reconstruction, "regularizer": regularizer}
+
+    def distortion(self, images: Tensor, reconstructions: Tensor) -> Tensor:
+        """−log p(x | z) of each image, [B, C, H, W] -> [B], without the Gaussian's constant ½ D log 2π."""
+        return negative_log_likelihood(images, reconstructions, self.likelihood)
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What is added to the reconstruction; `codes` are draws of the posteriors, [B, latent_dim] all three."""
@@ -40,8 +45,7 @@ class VAE(GaussianAutoencoder):
 
     def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.posterior(images)
-        reconstructions = self.decoder(draw_gaussian(mean, log_variance))
-        distortion = negative_log_likelihood(images, reconstructions, self.likelihood)
+        distortion = self.distortion(images, self.decoder(draw_gaussian(mean, log_variance)))
         if self.likelihood == "gaussian":
             distortion = distortion + 0.5 * math.log(2 * math.pi) * math.prod(self.image_shape)
         return kl_to_standard_normal(mean, log_variance), distortion
