@@ -15,16 +15,16 @@ from methods.parts.networks import ImageShape, dense_layers
 
 
 class CodeDiscriminator(nn.Module):
-    """Codes [B, latent_dim] -> logits [B] of coming from the prior: four hidden layers of ReLU units.
+    """Codes [B, latent_dim] -> logits [B] of coming from the prior: hidden layers of `width` ReLU units.
 
     With `known_prior`, the log-density of N(0, I) is added to the logit, so that the network has only the codes' own to
     learn (from arXiv 1701.04722; `gan_p_trick` in the authors' code, whose constant is that of one dimension, and which
     pairs every logit with every code's norm; here each has its own).
     """
 
-    def __init__(self, latent_dim: int, *, width: int, known_prior: bool) -> None:
+    def __init__(self, latent_dim: int, *, width: int, hidden_layers: int = 4, known_prior: bool = False) -> None:
         super().__init__()
-        self.layers = dense_layers([latent_dim, *[width] * 4, 1], nn.ReLU)
+        self.layers = dense_layers([latent_dim, *[width] * hidden_layers, 1], nn.ReLU)
         self.known_prior = known_prior
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -35,23 +35,43 @@ class CodeDiscriminator(nn.Module):
 
 
 class JointCritic(nn.Module):
-    """(images [B, C, H, W], codes [B, latent_dim]) -> [B, 1], with spectral norm on every layer.
+    """(images [B, C, H, W], codes [B, latent_dim]) -> [B, 1].
 
-    Convolutions halve the image down to one pixel and double the filters (8 … 256 at 64 × 64, as in the paper); the
-    features of image and code are halved when they are joined.
+    Convolutions halve the image down to one pixel and double the filters (8 … 256 at 64 × 64, as in arXiv 2209.07007);
+    the features of image and code are halved when they are joined.
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: length of a code.
+        width: filters of the first convolution; the dense layers have 32 times as many units.
+        spectral: whether every layer has spectral norm.
+        dropout: share of every layer's inputs that is left out in training.
     """
 
-    def __init__(self, image_shape: ImageShape, latent_dim: int, width: int) -> None:
+    def __init__(
+        self, image_shape: ImageShape, latent_dim: int, width: int, *, spectral: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         filters, side, _ = image_shape
         features, hidden = 8 * width, 32 * width
+
+        def layer(linear: nn.Module) -> list[nn.Module]:
+            normalized = spectral_norm(linear) if spectral else linear
+            return [nn.Dropout(dropout), normalized] if dropout else [normalized]
+
+        def dense(sizes: list[int]) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for inputs, outputs in itertools.pairwise(sizes):
+                layers += [*layer(nn.Linear(inputs, outputs)), nn.LeakyReLU(0.2)]
+            return nn.Sequential(*layers)
+
         layers: list[nn.Module] = []
         for i in range(int(math.log2(side))):
-            layers += [spectral_norm(nn.Conv2d(filters, width * 2**i, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [*layer(nn.Conv2d(filters, width * 2**i, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
             filters = width * 2**i
-        self.image_features = nn.Sequential(*layers, nn.Flatten(), spectral_norm(nn.Linear(filters, features)))
-        self.code_features = _dense([latent_dim, hidden, hidden, features])
-        self.joint = _dense([2 * features, hidden, hidden, 1])[:-1]
+        self.image_features = nn.Sequential(*layers, nn.Flatten(), *layer(nn.Linear(filters, features)))
+        self.code_features = dense([latent_dim, hidden, hidden, features])
+        self.joint = dense([2 * features, hidden, hidden, 1])[:-1]
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
         return self.joint(torch.cat([self.image_features(images), self.code_features(codes)], dim=1) / 2)
@@ -63,22 +83,45 @@ class JointCritic(nn.Module):
         return first, second
 
 
-def _dense(sizes: list[int]) -> nn.Sequential:
-    """Spectrally normalized linear layers, each followed by LeakyReLU(0.2)."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        layers += [spectral_norm(nn.Linear(inputs, outputs)), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers)
+class ImageDiscriminator(nn.Module):
+    """Images [B, C, H, W] -> features [B, ...] and logits [B] of being real (arXiv 1512.09300, table 1).
+
+    A 5 × 5 convolution of `width` filters, three that halve (4, 8 and 8 times as many), a dense layer of 16 · width units
+    and the logit; ReLU after all, batch norm before it but in the first. The features are the last convolution's before
+    its batch norm, where the authors' CelebA code compares images. Width 32 is the paper's.
+    """
+
+    def __init__(self, image_shape: ImageShape, width: int) -> None:
+        super().__init__()
+        channels, height, breadth = image_shape
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 5, padding=2), nn.ReLU()]
+        filters = [width, 4 * width, 8 * width, 8 * width]
+        for inputs, outputs in itertools.pairwise(filters):
+            layers += [nn.Conv2d(inputs, outputs, 5, stride=2, padding=2), nn.BatchNorm2d(outputs), nn.ReLU()]
+        pixels = math.ceil(height / 8) * math.ceil(breadth / 8)
+        self.features = nn.Sequential(*layers[:-2])
+        self.judgement = nn.Sequential(
+            *layers[-2:],
+            nn.Flatten(),
+            nn.Linear(filters[-1] * pixels, 16 * width),
+            nn.BatchNorm1d(16 * width),
+            nn.ReLU(),
+            nn.Linear(16 * width, 1),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(images)
+        return features, self.judgement(features).squeeze(1)
 
 
-def discriminator_loss(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
-    """Binary cross-entropy of telling draws of the prior (label 1) from codes (label 0)."""
-    return F.softplus(-prior_logits).mean() + F.softplus(code_logits).mean()
+def discriminator_loss(logits: Tensor, other_logits: Tensor) -> Tensor:
+    """Binary cross-entropy of telling the items of the first logits (label 1) from those of the others (label 0)."""
+    return F.softplus(-logits).mean() + F.softplus(other_logits).mean()
 
 
-def non_saturating_loss(code_logits: Tensor) -> Tensor:
-    """What the encoder minimizes: the cross-entropy of its codes being taken for draws of the prior."""
-    return F.softplus(-code_logits).mean()
+def non_saturating_loss(logits: Tensor) -> Tensor:
+    """What a generator of label 0 minimizes: the cross-entropy of its items being taken for those of label 1."""
+    return F.softplus(-logits).mean()
 
 
 def gradient_penalty(critic: Callable[..., Tensor], real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:

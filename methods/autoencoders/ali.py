@@ -1,0 +1,45 @@
+"""Adversarially learned inference (arXiv 1606.00704)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.base import Losses
+from methods.parts.adversaries import discriminator_loss
+from methods.parts.autoencoding import GaussianAutoencoder
+from methods.parts.joint_adversary import JointAdversary
+
+
+class ALI(JointAdversary, GaussianAutoencoder):
+    """Makes the joint laws of (x, encode(x)) and (decode(z), z) alike, by a discriminator of pairs alone.
+
+    With logit D of the former, the discriminator minimizes E softplus(−D(x, ẑ)) + E softplus(D(x̃, z)), encoder and
+    decoder E softplus(D(x, ẑ)) + E softplus(−D(x̃, z)) (algorithm 1 and section 2.3): ẑ is a draw of the Gaussian
+    posterior, x̃ the decoding of a draw z of N(0, I). Nothing compares an image with its own reconstruction.
+
+    Images are decoded without noise, as in the authors' code, so that there is no p(x | z) to tell; their discriminator
+    has batch norm too, and by data set other kernels.
+    """
+
+    name = "ali"
+    paper = "Dumoulin et al. 2017, arXiv:1606.00704"
+    summary = "Adversarially learned inference (BiGAN): a discriminator of pairs (image, code), no reconstruction loss."
+    family = "VAE"
+
+    adversary_dropout: float = 0.2
+    """Share of the inputs of every layer of the discriminator that is left out in training."""
+
+    def pairs(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Images and draws of their posteriors; decodings and the draws of the prior they are of."""
+        prior_codes = self.draw_prior(len(images))
+        return (images, self.draw_codes(images)), (self.decoder(prior_codes), prior_codes)
+
+    def objective(self, images: Tensor) -> Losses:
+        data_logits, sample_logits = self.adversary.compare(*self.pairs(images))
+        return {"loss": discriminator_loss(sample_logits, data_logits)}
+
+    def adversary_loss(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            pairs = self.pairs(images)
+        return discriminator_loss(*self.adversary.compare(*pairs))
