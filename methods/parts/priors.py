@@ -15,11 +15,12 @@ PriorName = Literal["normal", "sphere", "uniform"]
 
 
 class FixedPrior(nn.Module):
-    """A prior without parameters. Not used directly."""
+    """A prior without parameters: a standard one times `scale`. Not used directly."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, scale: float = 1.0) -> None:
         super().__init__()
         self.dim = dim
+        self.scale = scale
 
     def forward(self, count: int, device: torch.device) -> Tensor:
         """-> [count, dim]"""
@@ -30,41 +31,44 @@ class FixedPrior(nn.Module):
         return codes
 
     def squared_spread(self) -> float:
-        """The order of E‖z − z'‖², which sets the scale of WAE's kernels."""
+        """The order of E‖z − z'‖², which sets the scale of WAE's kernels.
+
+        The WAE authors let the prior's scale into the normal one's alone.
+        """
         raise NotImplementedError
 
 
 class NormalPrior(FixedPrior):
-    """N(0, I)."""
+    """N(0, scale² I)."""
 
     def forward(self, count: int, device: torch.device) -> Tensor:
-        return torch.randn(count, self.dim, device=device)
+        return self.scale * torch.randn(count, self.dim, device=device)
 
     def squared_spread(self) -> float:
-        return 2.0 * self.dim
+        return 2 * self.dim * self.scale**2
 
 
 class SpherePrior(FixedPrior):
-    """Uniform on the unit sphere."""
+    """Uniform on the sphere of radius `scale`."""
 
     def forward(self, count: int, device: torch.device) -> Tensor:
-        return F.normalize(torch.randn(count, self.dim, device=device))
+        return self.scale * F.normalize(torch.randn(count, self.dim, device=device))
 
     def project(self, codes: Tensor) -> Tensor:
-        return F.normalize(codes)
+        return self.scale * F.normalize(codes)
 
     def squared_spread(self) -> float:
         return 2.0
 
 
 class UniformPrior(FixedPrior):
-    """Uniform on [−1, 1]^dim."""
+    """Uniform on [−scale, scale]^dim."""
 
     def forward(self, count: int, device: torch.device) -> Tensor:
-        return 2 * torch.rand(count, self.dim, device=device) - 1
+        return self.scale * (2 * torch.rand(count, self.dim, device=device) - 1)
 
     def project(self, codes: Tensor) -> Tensor:
-        return codes.tanh()
+        return self.scale * codes.tanh()
 
     def squared_spread(self) -> float:
         """As the WAE authors have it, up to the constant 2/3."""
