@@ -1,0 +1,117 @@
+"""The two-stage VAE (Dai & Wipf 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn, optim
+
+from methods.autoencoders.sigma_vae import SigmaVAE
+from methods.base import Losses
+from methods.parts.autoencoding import draw_gaussian
+from methods.parts.divergences import kl_to_standard_normal
+from methods.parts.networks import dense_layers
+from methods.parts.optimization import set_learning_rate, update
+from methods.parts.variational import gaussian_log_density
+
+
+class SkipMLP(nn.Module):
+    """Three hidden layers of ReLU units; the output layer sees the input beside them. [B, d] -> [B, outputs]."""
+
+    def __init__(self, dim: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(*dense_layers([dim, width, width, width], nn.ReLU), nn.ReLU())
+        self.output = nn.Linear(dim + width, outputs)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.output(torch.cat([points, self.hidden(points)], dim=1))
+
+
+class CodeVAE(nn.Module):
+    """The second stage: a VAE of codes [B, d] with as many dimensions u, and one learned variance γ²."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.encoder = SkipMLP(dim, 2 * dim, width)
+        self.decoder = SkipMLP(dim, dim, width)
+        self.log_gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, count: int) -> Tensor:
+        """-> [count, d]: draws of N(decoder(u), γ² I), u ~ N(0, I)."""
+        noise = torch.randn(count, self.dim, device=self.log_gamma.device)
+        return draw_gaussian(self.decoder(noise), 2 * self.log_gamma)
+
+    def loss(self, codes: Tensor) -> Tensor:
+        """The negative evidence lower bound, all constants included."""
+        mean, log_variance = self.encoder(codes).chunk(2, dim=1)
+        decoded = self.decoder(draw_gaussian(mean, log_variance))
+        log_likelihood = gaussian_log_density(codes, decoded, 2 * self.log_gamma).sum(dim=1)
+        return (kl_to_standard_normal(mean, log_variance) - log_likelihood).mean()
+
+
+class TwoStageVAE(SigmaVAE):
+    """A VAE with learned variance γ² of its decoder, then a second VAE of its codes (arXiv 1903.05789, section 4).
+
+    The first is a σ-VAE whose σ is learned. Its codes fill a distribution that need not be N(0, I), which the second,
+    trained afterwards on draws of the training images' posteriors, learns: samples are decoded from its draws. The
+    evidence bound is the first stage's, which N(0, I) is the prior of. Learning rates are halved after 3/8 and 6/8 of
+    either stage, as in the authors' settings (400 and 800 epochs). In the GWAE paper's code both γ are networks of the
+    code, the stages share the budget evenly, and codes in evaluation are the second's.
+    """
+
+    name = "two-stage-vae"
+    paper = "Dai & Wipf 2019, arXiv:1903.05789"
+    summary = "VAE with learned variance; a second VAE learns the distribution of its codes."
+    check_params: ClassVar[Mapping[str, Any]] = {"second_width": 64}
+
+    sigma: Literal["optimal", "learned"] = "learned"
+    """γ of the first stage, see `SigmaVAE`."""
+    second_width: int = 1024
+    """Units of a hidden layer of the second stage; 256 in the GWAE paper's code."""
+    second_steps: int | None = None
+    """Updates of the second stage; None for twice as many as the first's."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.second_stage = CodeVAE(self.latent_dim, self.second_width)
+
+    def draw_prior(self, count: int) -> Tensor:
+        return self.second_stage(count)
+
+    def train_step(self, images: Tensor) -> Losses:
+        set_learning_rate(self.optimizer, self.lr * halvings(self.steps_done, self.planned_steps))
+        return super().train_step(images)
+
+    def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
+        if self.density == "prior":
+            yield from self.train_second_stage(batches)
+        super().finish(batches)
+
+    def train_second_stage(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
+        optimizer = optim.Adam(self.second_stage.parameters(), lr=self.lr)
+        batch_size, mean, log_variance = self.posteriors_of_epoch(batches)
+        steps = 2 * self.planned_steps if self.second_steps is None else self.second_steps
+        for step in range(steps):
+            set_learning_rate(optimizer, self.lr * halvings(step, steps))
+            chosen = torch.randint(len(mean), (batch_size,), device=self.device)
+            loss = self.second_stage.loss(draw_gaussian(mean[chosen], log_variance[chosen]))
+            update(optimizer, loss)
+            yield {"second_stage": loss}
+
+    @torch.no_grad()
+    def posteriors_of_epoch(self, batches: Iterator[Tensor]) -> tuple[int, Tensor, Tensor]:
+        """Images in a batch; means and log-variances [N, latent_dim] of the training images, in eval mode."""
+        training = self.training
+        self.eval()
+        posteriors = [self.posterior(next(batches)) for _ in range(max(self.steps_per_epoch, 1))]
+        self.train(training)
+        means, log_variances = zip(*posteriors, strict=True)
+        return len(means[0]), torch.cat(means), torch.cat(log_variances)
+
+
+def halvings(step: int, steps: int) -> float:
+    """Factor of the learning rate at a step, counted from 0: a half after every 3/8 of all `steps`."""
+    return 0.5 ** (8 * step // (3 * max(steps, 1)))

@@ -1,0 +1,94 @@
+"""Terms of variational objectives: total correlation, covariance penalties, mixtures of posteriors.
+
+Posteriors are Gaussians with diagonal covariance, given as mean and log-variance; `codes` are one draw of each, and all
+three are [B, d] where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from methods.parts.divergences import Kernel, squared_distances
+
+AggregateEstimator = Literal["weighted", "stratified"]
+
+
+def gaussian_log_density(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(codes; mean, exp(log_variance)) of each number by itself; shapes broadcast."""
+    return -0.5 * ((codes - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi))
+
+
+def pairwise_log_densities(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log q(z_i | x_j) of each dimension by itself: codes [B, d] and K posteriors [K, d] -> [B, K, d]."""
+    return gaussian_log_density(codes[:, None], mean[None], log_variance[None])
+
+
+def log_mixture_density(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log of the evenly weighted mixture of K Gaussians, mean and log_variance [K, d], at codes [B, d] -> [B]."""
+    log_densities = pairwise_log_densities(codes, mean, log_variance).sum(dim=2)
+    return log_densities.logsumexp(dim=1) - math.log(len(mean))
+
+
+def aggregate_log_weights(estimator: AggregateEstimator, batch_size: int, dataset_size: int) -> Tensor:
+    """log W [B, B] such that Σ_j W_ij q(z_i | x_j) estimates the aggregate posterior q(z_i) (arXiv 1802.04942).
+
+    "weighted" has 1 / (N B) throughout (eq. S4): biased, yet enough to train on. "stratified" has 1 / N for the image
+    that the code is of, (N − M) / (N M) for one other and 1 / M for the rest, M = B − 1, which sum to 1 (eq. S6). The
+    authors' code puts the 1 / N in the first column rather than on the diagonal; here it stands as in the paper.
+
+    Args:
+        estimator: either of the two.
+        batch_size: B; the stratified estimate needs at least 2.
+        dataset_size: N, the number of training images, at least B.
+    """
+    if estimator == "weighted":
+        return torch.full((batch_size, batch_size), -math.log(batch_size * dataset_size))
+    others = batch_size - 1
+    weights = torch.full((batch_size, batch_size), 1 / others)
+    rows = torch.arange(batch_size)
+    weights[rows, rows] = 1 / dataset_size
+    weights[rows, (rows + 1) % batch_size] = (dataset_size - others) / (dataset_size * others)
+    return weights.log()
+
+
+def decompose_kl(
+    codes: Tensor, mean: Tensor, log_variance: Tensor, log_weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mutual information of image and code, total correlation of the codes, and dimension-wise KL to N(0, I).
+
+    Scalars, estimated at the codes; their sum is the mean of log q(z | x) − log p(z), whose expectation is the KL
+    (arXiv 1802.04942, eq. 2). `log_weights` are those of `aggregate_log_weights`.
+    """
+    zeros = torch.zeros_like(codes)
+    log_posterior = gaussian_log_density(codes, mean, log_variance).sum(dim=1)
+    log_prior = gaussian_log_density(codes, zeros, zeros).sum(dim=1)
+    pairs = pairwise_log_densities(codes, mean, log_variance)
+    log_aggregate = (log_weights + pairs.sum(dim=2)).logsumexp(dim=1)
+    log_marginals = (log_weights[:, :, None] + pairs).logsumexp(dim=1).sum(dim=1)
+    return (
+        (log_posterior - log_aggregate).mean(),
+        (log_aggregate - log_marginals).mean(),
+        (log_marginals - log_prior).mean(),
+    )
+
+
+def permute_dimensions(codes: Tensor) -> Tensor:
+    """Codes whose dimensions are shuffled over the batch, each by itself: draws of the product of the marginals."""
+    order = torch.rand_like(codes).argsort(dim=0)
+    return codes.gather(0, order)
+
+
+def covariance_penalties(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Squares of a covariance [d, d] off its diagonal, and of its diagonal's distance to 1, summed: two scalars."""
+    diagonal = covariance.diagonal()
+    return (covariance - diagonal.diag()).square().sum(), (diagonal - 1).square().sum()
+
+
+def biased_mmd(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
+    """Squared maximum mean discrepancy of two samples [n, d], every pair counted: never below 0 (the V-statistic)."""
+    within = kernel(squared_distances(x, x)).mean() + kernel(squared_distances(y, y)).mean()
+    return within - 2 * kernel(squared_distances(x, y)).mean()
