@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 Density = Literal["prior", "gaussian", "gaussian-mixture"]
 
@@ -33,12 +35,8 @@ class FittedMixture(nn.Module):
         self.register_buffer("factors", torch.eye(dim).repeat(num_components, 1, 1))
 
     def fit(self, codes: Tensor) -> None:
-        """Fits to codes [N, d]; starts from k-means seeded by torch's generator.
-
-        Raises ValueError for fewer codes than components.
-        """
-        seed = int(torch.randint(2**31, ()))
-        mixture = GaussianMixture(len(self.weights), max_iter=2000, random_state=seed).fit(codes.double().cpu().numpy())
+        """Fits to codes [N, d], see `fit_mixture`."""
+        mixture = fit_mixture(codes, len(self.weights), "full")
         self.weights.copy_(torch.from_numpy(mixture.weights_))
         self.means.copy_(torch.from_numpy(mixture.means_))
         self.factors.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
@@ -46,5 +44,26 @@ class FittedMixture(nn.Module):
     def forward(self, count: int) -> Tensor:
         """-> [count, d], draws."""
         members = torch.multinomial(self.weights, count, replacement=True)
-        noise = torch.randn(count, self.means.shape[1], 1, device=self.means.device)
-        return self.means[members] + (self.factors[members] @ noise).squeeze(2)
+        draws = torch.randn(count, self.means.shape[1], device=self.means.device)
+        # A component at a time: a factor for every draw would take count · d² numbers.
+        for component, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
+            chosen = members == component
+            draws[chosen] = mean + draws[chosen] @ factor.T
+        return draws
+
+
+def fit_mixture(codes: Tensor, num_components: int, covariance: Literal["full", "diag"]) -> GaussianMixture:
+    """A mixture of Gaussians fitted to codes [N, d] in float64, from k-means seeded by torch's generator.
+
+    One start, at most 2,000 iterations and a tolerance of 1e-3, as in the code of arXiv 1903.12436. Raises ValueError
+    for fewer codes than components, or codes that are not finite.
+    """
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    mixture = GaussianMixture(
+        num_components, covariance_type=covariance, max_iter=2000, random_state=int(torch.randint(2**31, ()))
+    )
+    # Threads add up in whatever order, and the last digit of a sum may decide which way k-means goes.
+    with threadpool_limits(limits=1):
+        return mixture.fit(codes.double().cpu().numpy())

@@ -5,6 +5,7 @@ Samples are codes [n, d]; every function returns a scalar tensor but where it sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -79,6 +80,60 @@ def sliced_wasserstein(x: Tensor, y: Tensor, num_projections: int) -> Tensor:
     directions = torch.randn(x.shape[1], num_projections, device=x.device)
     directions = directions / directions.norm(dim=0)
     return ((x @ directions).sort(dim=0).values - (y @ directions).sort(dim=0).values).square().mean()
+
+
+def sinkhorn_divergence(x: Tensor, y: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """S(x, y) − ½ (S(x, x) + S(y, y)) of samples [n, d] and [m, d], S = ⟨plan, ‖x_i − y_j‖²⟩ (arXiv 1810.01118).
+
+    Its "sharp" form, eq. 12. The plans are those of entropic transport, after a fixed number of iterations, through all
+    of which gradients flow. Their entropies are left out of S, as in POT's `sinkhorn2` and `empirical_sinkhorn_divergence`
+    and unlike the Sinkhorn divergence of arXiv 1810.08278; both tend to W₂² for ε to 0. Unlike POT's divergence it is
+    not clipped at 0, where a gradient would vanish: without entropies, or before it converged, it may be negative. The
+    paper rounds the plans to exact marginals; here those of y may be missed, by what the iterations leave.
+    """
+    import ot
+
+    def cost(left: Tensor, right: Tensor) -> Tensor:
+        costs = squared_distances(left, right)
+        return ot.sinkhorn2([], [], costs, epsilon, method="sinkhorn_log", numItermax=iterations, stopThr=0, warn=False)
+
+    return cost(x, y) - 0.5 * (cost(x, x) + cost(y, y))
+
+
+def silverman_bandwidth(count: int) -> float:
+    """Variance of the Gaussian that smooths a one-dimensional sample of unit variance: (4 / 3n)^(2/5)."""
+    return (4 / (3 * count)) ** 0.4
+
+
+def cramer_wold_to_standard_normal(codes: Tensor) -> Tensor:
+    """Squared Cramér–Wold distance of codes [n, d] to N(0, I) (arXiv 1805.09235, eq. 10).
+
+    Mean over directions of the squared L₂ distance of the two projected densities, both smoothed by a Gaussian of
+    Silverman's variance γ. In closed form up to φ, see `_mean_over_directions`.
+    """
+    count, dim = codes.shape
+    gamma = silverman_bandwidth(count)
+
+    def kernel(squared: Tensor, variance: float) -> Tensor:
+        """∫ of N(⟨v, x⟩; 0, 2 · variance) over directions v, for ‖x‖² = squared."""
+        return _mean_over_directions(squared / (4 * variance), dim) / math.sqrt(4 * math.pi * variance)
+
+    norms = codes.square().sum(dim=1)
+    within = kernel(squared_distances(codes, codes), gamma).mean()
+    return within + 1 / math.sqrt(4 * math.pi * (1 + gamma)) - 2 * kernel(norms, gamma + 0.5).mean()
+
+
+def _mean_over_directions(s: Tensor, dim: int) -> Tensor:
+    """φ(s) = mean of exp(−s v₁²) over v uniform on the unit sphere of R^dim.
+
+    Exact for dim 1 and 2; above, the paper's asymptotic form, off by at most 13 % of φ in 3 dimensions, 3 % in 8 and
+    1 % in 20. The authors' code has it from 8 dimensions on (20, before) and refuses those between.
+    """
+    if dim == 1:
+        return torch.exp(-s)
+    if dim == 2:
+        return torch.special.i0e(s / 2)
+    return (1 + 4 * s / (2 * dim - 3)).rsqrt()
 
 
 def moment_mismatch(codes: Tensor, noise: Tensor) -> Tensor:
