@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.artifacts import save_image_grids, save_picture, save_points, save_weights
+from bench.artifacts import save_picture, save_points, save_weights
+from bench.diagnostics import save_diagnostics
 from bench.environment import (
     generator,
     peak_memory,
@@ -144,7 +145,7 @@ class _Run:
             self._evaluate(evidence)
         with self.store.replacing_artifacts(self.trial.id) as folder:
             save_weights(method, folder)
-            save_image_grids(evidence, folder)
+            save_diagnostics(evidence, folder)
             if self.kept:
                 np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 

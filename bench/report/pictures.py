@@ -1,32 +1,46 @@
-"""Pictures of trials for the page: image grids as they are, 2-D transport as drawings."""
+"""Pictures of trials for the page: image grids as they are, points and matrices as drawings."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
-GRIDS = {
+from bench.report.drawings import causal_mask, isometry, latent_plane, transport
+
+CAPTIONS = {
     "samples.png": "Samples: decoded draws of the prior",
+    "components.png": "Samples of each component: a row a component of the method's own mixture",
     "reconstructions.png": "Reconstructions: inputs above outputs",
+    "manifold.png": "Learned manifold: decodings of a grid over the prior, dimension 1 to the right, 2 upwards",
+    "latent.parquet": "Latent space: draws of the prior beside codes of images, which take the color of their class",
+    "causal-mask.parquet": "Causal mask: how far a dimension of the prior is a cause of another; blank 0, full color 1",
+    "isometry.parquet": "Isometry: pairs of codes against their images, on a line through 0 where distances are kept",
+    "interpolations.png": "Interpolations: a pair of images at the ends, decodings of the line between their codes",
+    "neighbors.png": "Nearest neighbors: samples above the training images nearest to them, pixel by pixel",
     "traversals.png": "Traversals: a row a latent dimension, from its 5th to its 95th percentile",
+    "transport.png": "",  # brings its own
+    "transport.parquet": "Transport: target grey, pushed points in color, source lighter",
 }
-RENDERED = "transport.png"
-TRANSPORT = "transport.parquet"
-TRANSPORT_TITLE = "Transport: target grey, pushed points in color, source lighter"
+"""What the artifacts that are shown show, in the order in which they are."""
+DRAWINGS: dict[str, Callable[[pd.DataFrame, str, str], str]] = {
+    "latent.parquet": latent_plane,
+    "causal-mask.parquet": causal_mask,
+    "isometry.parquet": isometry,
+    "transport.parquet": transport,
+}
+"""How those that are tables are drawn, from the table, the method's color and the caption."""
 LIMIT = 4_000_000
 """Bytes above which a picture is left out of the page."""
 CAPTION_LIMIT = 300
 """Characters of a caption that an artifact brings along."""
 SMALL = 160
 """Pixels below which a grid is shown enlarged."""
-DRAWING = 200
-"""Side of a drawing of 2-D points in pixels."""
 
 
 class PictureError(Exception):
@@ -35,12 +49,15 @@ class PictureError(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """What the page shows of an artifact: a grid of images as a data URI, or a drawing as SVG; the other is empty."""
+    """What the page shows of an artifact: a grid of images as a data URI with its size in pixels, or a drawing as SVG.
+
+    What belongs to the other is empty.
+    """
 
     name: str
     caption: str
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
     uri: str = ""
     svg: str = ""
 
@@ -48,10 +65,10 @@ class Picture:
 def pictures(artifacts: Mapping[str, Path], color: str) -> tuple[list[Picture], list[str]]:
     """The pictures among a trial's artifacts, and a sentence for each that cannot be shown."""
     found, problems = [], []
-    for name in (*GRIDS, RENDERED, TRANSPORT):
+    for name in CAPTIONS:
         if name in artifacts:
             try:
-                found.append(_drawing(artifacts[name], color) if name == TRANSPORT else _grid(artifacts[name]))
+                found.append(_drawing(artifacts[name], color) if name in DRAWINGS else _grid(artifacts[name]))
             except PictureError as error:
                 problems.append(str(error))
     return found, problems
@@ -64,7 +81,7 @@ def _grid(path: Path) -> Picture:
             raise PictureError(f"{path}: larger than {LIMIT // 1_000_000} MB, left out")
         with Image.open(path, formats=["PNG"]) as image:
             pixels = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
-            caption = GRIDS.get(path.name) or str(image.info.get("Description", ""))[:CAPTION_LIMIT]
+            caption = CAPTIONS[path.name] or str(image.info.get("Description", ""))[:CAPTION_LIMIT]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable PNG ({type(error).__name__})") from error
     buffer = io.BytesIO()
@@ -75,26 +92,10 @@ def _grid(path: Path) -> Picture:
 
 
 def _drawing(path: Path, color: str) -> Picture:
-    """Source, target and pushed points as one SVG: each set a path of dots, in whole units of a tenth of a pixel."""
+    """A table as a drawing."""
+    caption = CAPTIONS[path.name]
     try:
-        points = pd.read_parquet(path, columns=["set", "x", "y"])
-        sets = {str(name): frame[["x", "y"]].astype(float) for name, frame in points.groupby("set")}
-    except (OSError, ValueError, KeyError) as error:
-        raise PictureError(f"{path}: not readable as points ({type(error).__name__})") from error
-    shown = {name: sets[name].dropna() for name in ("source", "target", "pushed") if name in sets}
-    reference = shown.get("target")
-    if reference is None or reference.empty:
-        raise PictureError(f"{path}: has no points of the target")
-    center = (reference.max() + reference.min()) / 2
-    reach = 1.25 * max(float((reference - center).abs().to_numpy().max()), 1e-9)
-    paths = []
-    for name, frame in shown.items():
-        inside = frame[((frame - center).abs() <= reach).all(axis=1)]
-        placed = ((inside - center) / reach * 5 * DRAWING + 5 * DRAWING).round().astype(int)
-        dots = "".join(f"M{x} {10 * DRAWING - y}h0" for x, y in placed.itertuples(index=False))
-        stroke = f' stroke="{color}"' if name == "pushed" else ""
-        paths.append(f'<path class="{name}"{stroke} d="{dots}"/>')
-    box = f'viewBox="0 0 {10 * DRAWING} {10 * DRAWING}" width="{DRAWING}" height="{DRAWING}"'
-    head = f'<svg class="points" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{TRANSPORT_TITLE}" {box}>'
-    svg = f"{head}{''.join(paths)}</svg>"
-    return Picture(path.name, TRANSPORT_TITLE, DRAWING, DRAWING, svg=svg)
+        svg = DRAWINGS[path.name](pd.read_parquet(path), color, caption)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PictureError(f"{path}: cannot be drawn ({type(error).__name__}: {error})") from error
+    return Picture(path.name, caption, svg=svg)

@@ -17,14 +17,20 @@ _CHUNK = 64  # queries at a time whose distances are computed anew in float64
 
 
 def nearest_distances(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Euclidean distances of images to the two nearest of others, in memory bounded by the queries.
+    """Euclidean distances of images to the two nearest of others; see `nearest`."""
+    return nearest(queries, references)[0]
+
+
+def nearest(queries: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two nearest of others to each image, in memory bounded by the queries.
 
     Args:
         queries: uint8, or float in [0, 1], [N, C, H, W].
         references: the same, [K, C, H, W], K ≥ 2.
 
     Returns:
-        float64 [N, 2], ascending; exactly 0 where the images agree as float32.
+        Euclidean distances, float64 [N, 2], ascending, exactly 0 where the images agree as float32; and the places of
+        the two among the references, [N, 2].
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -45,7 +51,8 @@ def nearest_distances(queries: np.ndarray, references: np.ndarray) -> np.ndarray
         chunk = slice(start, start + _CHUNK)
         neighbors = _as_points(references[indices[chunk].ravel()]).reshape(-1, 2, points.shape[1])
         distances[chunk] = np.linalg.norm(points[chunk, None].astype(np.float64) - neighbors, axis=2)
-    return np.sort(distances, axis=1)
+    order = np.argsort(distances, axis=1, kind="stable")
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
 @metric(
