@@ -6,47 +6,36 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from dataclasses import field
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 import methods.autoencoders
 import methods.transport
+from methods.autoencoders.ae import ReconstructionLoss
 from methods.base import Autoencoder, Losses, Method, TransportMap
-from methods.parts.autoencoding import encode_epoch
+from methods.parts.autoencoding import DeclaredAutoencoder, encode_epoch
 from methods.parts.networks import ImageShape, Network
 from methods.transport.w2gn import W2GN
 
 
-class LatentOT(Autoencoder):
+class LatentOT(DeclaredAutoencoder):
     """Any autoencoder, trained as ever, then the optimal map from N(0, I) to its codes: samples decode mapped noise.
 
     The map may be any transport method. W2GN has the settings of its authors' latent-space experiment: potentials
     start from the identity on 3 · N(0, I), and the map to be used is the one without the correlation term (from codes
     to noise is their forward direction). Codes are standardized in every dimension, which is the last layer of their
-    encoder. Given the same seed, the autoencoder is bit for bit that of a plain run.
+    encoder. Given the same seed, the autoencoder is bit for bit that of a plain run without a fitted density.
 
-    Args:
-        autoencoder: name of the autoencoder, with its own defaults but for the settings below.
-        transport: name of the map's method; with its own defaults but for the settings below.
-        map_steps: updates of the map, where it trains.
-        map_pretrain_steps: most updates spent before on making it the identity, where it does; None is its method's
-            own number, 5,000 of w2gn.
-        map_batch_size: codes, and draws of noise, in each.
-        map_hidden: widths of w2gn's potentials.
-        map_rank: rank of their quadratic forms.
-        map_cycle_weight: w2gn's λ; each of the two cycle terms has half of it.
-        map_lr: of Adam, where it trains; None is its method's own, 3e-4 of w2gn.
-        latent_dim: length of a code.
-        network: the family of networks, see `methods.parts.networks`.
-        width: number of base filters.
-        batch_norm: whether the networks have batch norm; None leaves it to the autoencoder.
-        lr: the autoencoder's; None leaves it to the autoencoder.
+    What the autoencoder tells of images and of its mixture, it tells here; not its evidence lower bound, which is one
+    under another prior.
 
     Raises:
-        ValueError: no autoencoder of that name, or one that is not trained.
+        ValueError: no autoencoder or map of that name, an autoencoder that is not trained, or one that lacks a setting
+            given for it.
     """
 
     name = "latent-ot"
@@ -62,41 +51,75 @@ class LatentOT(Autoencoder):
         "width": 8,
     }
 
-    def __init__(
-        self,
-        image_shape: ImageShape,
-        *,
-        autoencoder: str = "ae",
-        transport: str = "w2gn",
-        map_steps: int = 100_000,
-        map_pretrain_steps: int | None = None,
-        map_batch_size: int = 4096,
-        map_hidden: tuple[int, ...] = (256, 256, 128, 64),
-        map_rank: int = 4,
-        map_cycle_weight: float = 100.0,
-        map_lr: float | None = None,
-        latent_dim: int = 128,
-        network: Network = "conv",
-        width: int = 32,
-        batch_norm: bool | None = None,
-        lr: float | None = None,
-    ) -> None:
-        super().__init__(image_shape, latent_dim=latent_dim)
-        own: dict[str, Any] = {"batch_norm": batch_norm, "lr": lr}
-        given = {key: value for key, value in own.items() if value is not None}
-        cls: Any = find(methods.autoencoders, Autoencoder, autoencoder)
+    image_shape: ImageShape = field(kw_only=False)
+    autoencoder: str = "ae"
+    """Name of the autoencoder, with its own defaults but for the settings below."""
+    autoencoder_loss: ReconstructionLoss | None = None
+    """The reconstruction loss of "ae", whose "l1-mse" and "perceptual" are the paper's; None leaves it to the
+    autoencoder."""
+    transport: str = "w2gn"
+    """Name of the map's method; with its own defaults but for the settings below."""
+    map_steps: int = 100_000
+    """Updates of the map, where it trains."""
+    map_pretrain_steps: int | None = None
+    """Most updates spent before on making it the identity, where it does; None is its method's own number, 5,000 of
+    w2gn."""
+    map_batch_size: int = 4096
+    """Codes, and draws of noise, in each."""
+    map_hidden: tuple[int, ...] = (256, 256, 128, 64)
+    """Widths of w2gn's potentials."""
+    map_rank: int = 4
+    """Rank of their quadratic forms."""
+    map_cycle_weight: float = 100.0
+    """W2GN's λ; each of the two cycle terms has half of it."""
+    map_lr: float | None = None
+    """Of Adam, where it trains; None is its method's own, 3e-4 of w2gn."""
+    latent_dim: int = 128
+    """Length of a code."""
+    network: Network = "conv"
+    """The family of networks, see `methods.parts.networks`."""
+    width: int = 32
+    """Number of base filters."""
+    batch_norm: bool | None = None
+    """Whether the networks have batch norm; None leaves it to the autoencoder."""
+    lr: float | None = None
+    """The autoencoder's; None leaves it to the autoencoder."""
+    density: Literal["prior"] = "prior"
+    """What samples are decoded from: mapped noise, in place of any density fitted to the codes."""
+
+    def setup(self) -> None:
+        self.inner = self.build_autoencoder()
+        # The map's initialization must not shift the random numbers of the autoencoder's training.
+        with torch.random.fork_rng(devices=[]):
+            self.map = self.build_map()
+        self.map.planned_steps = self.map_steps
+        self.code_mean: Tensor
+        self.code_std: Tensor
+        self.register_buffer("code_mean", torch.zeros(self.latent_dim))
+        self.register_buffer("code_std", torch.ones(self.latent_dim))
+
+    def build_autoencoder(self) -> Autoencoder:
+        cls: Any = find(methods.autoencoders, Autoencoder, self.autoencoder)
         if not cls.trains:
-            raise ValueError(f"{autoencoder} is not trained, so its codes are nothing to transport to")
-        self.autoencoder: Autoencoder = cls(image_shape, latent_dim=latent_dim, network=network, width=width, **given)
-        map_class: Any = find(methods.transport, TransportMap, transport)
+            raise ValueError(f"{self.autoencoder} is not trained, so its codes are nothing to transport to")
+        own = {"batch_norm": self.batch_norm, "lr": self.lr, "loss": self.autoencoder_loss}
+        given = {option: value for option, value in own.items() if value is not None}
+        missing = given.keys() - inspect.signature(cls).parameters.keys()
+        if missing:
+            raise ValueError(f"{self.autoencoder} has no {' and no '.join(sorted(missing))} to set")
+        shared = {"latent_dim": self.latent_dim, "network": self.network, "width": self.width, "density": self.density}
+        return cls(self.image_shape, **shared, **given)
+
+    def build_map(self) -> TransportMap:
+        cls: Any = find(methods.transport, TransportMap, self.transport)
         settings: dict[str, Any] = {}
-        if map_class is W2GN:
+        if cls is W2GN:
             settings = {
-                "hidden": map_hidden,
-                "rank": map_rank,
+                "hidden": self.map_hidden,
+                "rank": self.map_rank,
                 "strong_convexity": 1e-6,
                 "init_std": 0.1,
-                "cycle_weight": map_cycle_weight / 2,
+                "cycle_weight": self.map_cycle_weight / 2,
                 "reverse": True,
                 "lr": 3e-4,
                 "adam_beta1": 0.5,
@@ -105,41 +128,41 @@ class LatentOT(Autoencoder):
                 "conjugate_beta2": 0.999,
                 "weight_decay": 1e-10,
                 "l1": 0.0,
-                "batch_size_pretrain": map_batch_size,
+                "batch_size_pretrain": self.map_batch_size,
                 "pretrain_steps": 5000,
-                "pretrain_tolerance": 1e-3 / latent_dim,
+                "pretrain_tolerance": 1e-3 / self.latent_dim,
                 "pretrain_points": "normal",
                 "pretrain_lr": 1e-4,
             }
-        options = inspect.signature(map_class).parameters
-        for option, value in {"lr": map_lr, "pretrain_steps": map_pretrain_steps}.items():
+        options = inspect.signature(cls).parameters
+        for option, value in {"lr": self.map_lr, "pretrain_steps": self.map_pretrain_steps}.items():
             if value is not None and option in options:
                 settings[option] = value
-        # The map's initialization must not shift the random numbers of the autoencoder's training.
-        with torch.random.fork_rng(devices=[]):
-            self.map: TransportMap = map_class(latent_dim, **settings)
-        self.map.planned_steps = map_steps
-        self.map_steps = map_steps
-        self.map_batch_size = map_batch_size
-        self.code_mean: Tensor
-        self.code_std: Tensor
-        self.register_buffer("code_mean", torch.zeros(latent_dim))
-        self.register_buffer("code_std", torch.ones(latent_dim))
+        return cls(self.latent_dim, **settings)
 
     def encode(self, images: Tensor) -> Tensor:
-        return self.autoencoder.encode(images)
+        return self.inner.encode(images)
 
     def decode(self, codes: Tensor) -> Tensor:
-        return self.autoencoder.decode(codes)
+        return self.inner.decode(codes)
 
     def draw_codes(self, images: Tensor) -> Tensor:
-        return self.autoencoder.draw_codes(images)
+        return self.inner.draw_codes(images)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.autoencoder.posterior(images)
+        return self.inner.posterior(images)
+
+    def score(self, images: Tensor) -> Tensor:
+        return self.inner.score(images)
 
     def components(self, images: Tensor) -> Tensor:
-        return self.autoencoder.components(images)
+        return self.inner.components(images)
+
+    def component_codes(self, count: int) -> Tensor:
+        return self.inner.component_codes(count)
+
+    def causal_mask(self) -> Tensor:
+        return self.inner.causal_mask()
 
     def sample_prior(self, count: int) -> Tensor:
         return self.map.push(self.draw_noise(count)) * self.code_std + self.code_mean
@@ -148,16 +171,19 @@ class LatentOT(Autoencoder):
         return torch.randn(count, self.latent_dim, device=self.code_mean.device)
 
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
-        self.autoencoder.planned_steps = self.planned_steps
-        self.autoencoder.steps_per_epoch = self.steps_per_epoch
-        return self.autoencoder.prepare(batches)
+        self.inner.planned_steps = self.planned_steps
+        self.inner.steps_per_epoch = self.steps_per_epoch
+        return self.inner.prepare(batches)
 
     def train_step(self, images: Tensor) -> Losses:
-        return self.autoencoder.train_step(images)
+        return self.inner.train_step(images)
+
+    def objective(self, images: Tensor) -> Losses:
+        return self.inner.objective(images)
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
-        yield from self.autoencoder.finish(batches) or ()
-        codes = encode_epoch(self.autoencoder, batches)
+        yield from self.inner.finish(batches) or ()
+        codes = encode_epoch(self.inner, batches)
         self.code_mean.copy_(codes.mean(dim=0))
         self.code_std.copy_(codes.std(dim=0).clamp(min=1e-6))
         codes = (codes - self.code_mean) / self.code_std

@@ -10,22 +10,28 @@ from methods.parts.autoencoding import NetworkAutoencoder
 from methods.parts.divergences import sliced_wasserstein
 from methods.parts.priors import FIXED_PRIORS, PriorName
 
+EPOCHS, GROWTH_START = 30, 10
+
 
 class SWAE(NetworkAutoencoder):
     """Draws the codes to the prior in sliced Wasserstein distance, which needs no adversary and no kernel.
 
-    As in the authors' MNIST code: cross-entropy plus absolute error, both means over pixels, plus `penalty` times the
-    squared sliced distance, by RMSprop at Keras' settings. Their code lets the penalty grow by a tenth an epoch from
-    the twelfth of 30 on, which is left out here; their priors are two-dimensional, hence the normal default.
+    As in the authors' MNIST code: cross-entropy plus absolute error, both means over pixels, plus a penalty times the
+    squared sliced distance, by RMSprop at Keras' settings. The penalty grows from the twelfth of their 30 epochs on;
+    here an epoch of that schedule is a thirtieth of training, however long. Their priors are two-dimensional, hence the
+    normal default.
     """
 
     name = "swae"
+    version = 2
     paper = "Kolouri et al. 2018, arXiv:1804.01947"
     summary = "Autoencoder with a sliced Wasserstein penalty between codes and prior."
     family = "WAE"
 
     penalty: float = 10.0
-    """Weight of the sliced distance."""
+    """Weight of the sliced distance at the start."""
+    penalty_growth: float = 1.1
+    """Its factor from one epoch to the next once it grows; 1 leaves it as it is."""
     num_projections: int = 50
     """Directions drawn anew for each batch."""
     prior: PriorName = "normal"
@@ -41,10 +47,15 @@ class SWAE(NetworkAutoencoder):
     def draw_prior(self, count: int) -> Tensor:
         return self.code_prior(count, self.device)
 
+    def current_penalty(self) -> float:
+        """Weight of the sliced distance at the coming step."""
+        epoch = EPOCHS * self.steps_done // max(self.planned_steps, 1)
+        return self.penalty * self.penalty_growth ** max(min(epoch, EPOCHS - 1) - GROWTH_START, 0)
+
     def objective(self, images: Tensor) -> Losses:
         codes = self.encoder(images)
         outputs = self.decoder(codes)
         reconstruction = F.binary_cross_entropy(outputs, images) + F.l1_loss(outputs, images)
         divergence = sliced_wasserstein(codes, self.draw_prior(len(codes)), self.num_projections)
-        loss = reconstruction + self.penalty * divergence
+        loss = reconstruction + self.current_penalty() * divergence
         return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}

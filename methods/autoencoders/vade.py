@@ -79,7 +79,7 @@ class VaDE(VAE):
         return (self.logits + log_density).log_softmax(dim=1)
 
     def divergences(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """KL(q(z, c | x) ‖ p(z, c)) of each image, [B, latent_dim] all three -> [B]; `codes` are where q(c | x) is taken."""
+        """KL(q(z, c | x) ‖ p(z, c)) of each image, [B, latent_dim] all three -> [B]; q(c | x) = p(c | codes)."""
         log_gamma = self.log_responsibilities(codes)
         log_ratio = log_variance[:, None] - self.log_variances
         squared = (mean[:, None] - self.means).square() / self.log_variances.exp()

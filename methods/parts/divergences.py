@@ -86,10 +86,11 @@ def sinkhorn_divergence(x: Tensor, y: Tensor, epsilon: float, iterations: int) -
     """S(x, y) − ½ (S(x, x) + S(y, y)) of samples [n, d] and [m, d], S = ⟨plan, ‖x_i − y_j‖²⟩ (arXiv 1810.01118).
 
     Its "sharp" form, eq. 12. The plans are those of entropic transport, after a fixed number of iterations, through all
-    of which gradients flow. Their entropies are left out of S, as in POT's `sinkhorn2` and `empirical_sinkhorn_divergence`
-    and unlike the Sinkhorn divergence of arXiv 1810.08278; both tend to W₂² for ε to 0. Unlike POT's divergence it is
-    not clipped at 0, where a gradient would vanish: without entropies, or before it converged, it may be negative. The
-    paper rounds the plans to exact marginals; here those of y may be missed, by what the iterations leave.
+    of which gradients flow. Their entropies are left out of S, as POT leaves them out of `sinkhorn2` and of
+    `empirical_sinkhorn_divergence`; the Sinkhorn divergence of arXiv 1810.08278 has them. All tend to W₂² for ε to 0.
+    Unlike POT's divergence, this is not clipped at 0, where the gradient would vanish: without entropies, or before it
+    converged, it may be negative. The paper rounds the plans to exact marginals; here those of y, or of the second
+    argument, are missed by what the iterations leave.
     """
     import ot
 
