@@ -40,7 +40,7 @@ class WAEGAN(WassersteinAutoencoder):
         if self.known_prior and self.prior != "normal":
             raise ValueError(f'known_prior needs prior = "normal", not "{self.prior}"')
         super().setup()
-        self.discriminator = CodeDiscriminator(self.latent_dim, width=self.adversary_width, known_prior=False)
+        self.discriminator = CodeDiscriminator(self.latent_dim, width=self.adversary_width)
         self.draw_weights(self.discriminator)
         self.adversary_optimizer = optim.Adam(self.discriminator.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Gumbel
 from torch.nn import functional as F
 
 PriorName = Literal["normal", "sphere", "uniform"]
@@ -152,10 +153,17 @@ class GaussianMixturePrior(nn.Module):
         self.batch_norm = nn.BatchNorm1d(dim, affine=False, momentum=NeuralPrior.momentum)
 
     def forward(self, count: int, device: torch.device) -> Tensor:
-        uniform = torch.rand(count, len(self.logits), device=device)
-        members = (self.logits.log_softmax(dim=0) - torch.log(-torch.log(uniform))).argmax(dim=1)
+        scores = self.logits.expand(count, -1)
+        members = (scores + draw_gumbel(scores)).argmax(dim=1)
         noise = torch.randn(count, 1, self.dim, device=device)
         return self.batch_norm(self.means[members] + (noise @ self.factors[members]).squeeze(1))
+
+    def component_codes(self, count: int) -> Tensor:
+        """-> [components, count, dim]: draws of each, standardized as the mixture is; for evaluation."""
+        points = (
+            self.means[:, None] + torch.randn(len(self.means), count, self.dim, device=self.means.device) @ self.factors
+        )
+        return self.batch_norm(points.flatten(end_dim=1)).view_as(points)
 
     def log_responsibilities(self, codes: Tensor) -> Tensor:
         """log p(component | code), [B, dim] -> [B, components], by Bayes' rule.
@@ -170,3 +178,21 @@ class GaussianMixturePrior(nn.Module):
         noise = torch.linalg.solve(self.factors, (points - self.means[:, None, :]), left=False)
         log_density = -0.5 * noise.square().sum(dim=2) - torch.linalg.slogdet(self.factors).logabsdet[:, None]
         return (self.logits[:, None] + log_density).log_softmax(dim=0).T
+
+
+class VectorQuantizedPrior(nn.Module):
+    """The nearest of learned vectors to a draw of N(0, I) ("VQ" of the code of arXiv 2209.07007); not standardized."""
+
+    def __init__(self, dim: int, num_embeddings: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.embeddings = nn.Parameter(torch.randn(num_embeddings, dim))
+
+    def forward(self, count: int, device: torch.device) -> Tensor:
+        noise = torch.randn(count, self.dim, device=device)
+        return self.embeddings[torch.cdist(noise, self.embeddings).argmin(dim=1)]
+
+
+def draw_gumbel(like: Tensor) -> Tensor:
+    """Draws of the standard Gumbel distribution, of the same shape."""
+    return Gumbel(torch.zeros_like(like), torch.ones_like(like)).sample()
