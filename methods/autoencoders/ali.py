@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,7 @@ class ALI(JointAdversary, GaussianAutoencoder):
     paper = "Dumoulin et al. 2017, arXiv:1606.00704"
     summary = "Adversarially learned inference (BiGAN): a discriminator of pairs (image, code), no reconstruction loss."
     family = "VAE"
+    check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "lr": 1e-3, "adversary_lr": 1e-3}
 
     adversary_dropout: float = 0.2
     """Share of the inputs of every layer of the discriminator that is left out in training."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,7 @@ class AVB(JointAdversary):
     paper = "Mescheder et al. 2017, arXiv:1701.04722"
     summary = "VAE with an implicit posterior, whose KL term a discriminator of pairs (image, code) estimates."
     family = "VAE"
+    check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "noise_bases": 4, "lr": 1e-3}
 
     likelihood: Likelihood = "gaussian"
     """"gaussian" of unit variance, as in the GWAE paper's baseline and the authors' CelebA; "bernoulli" in their
@@ -83,7 +86,7 @@ class AVB(JointAdversary):
         return center.detach(), (scales.detach().square().sum(dim=1) + 1e-4).sqrt()
 
     def log_ratio(self, images: Tensor, points: Tensor) -> Tensor:
-        """T [B]: how much likelier than under N(0, I) `points` [B, latent_dim] are as normalized codes of the images."""
+        """T [B]: log-odds of `points` [B, latent_dim] being normalized codes of the images, not draws of N(0, I)."""
         return self.adversary(images, points).squeeze(1) + 0.5 * points.square().sum(dim=1)
 
     def divergences(self, images: Tensor, codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

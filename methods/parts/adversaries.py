@@ -86,9 +86,9 @@ class JointCritic(nn.Module):
 class ImageDiscriminator(nn.Module):
     """Images [B, C, H, W] -> features [B, ...] and logits [B] of being real (arXiv 1512.09300, table 1).
 
-    A 5 × 5 convolution of `width` filters, three that halve (4, 8 and 8 times as many), a dense layer of 16 · width units
-    and the logit; ReLU after all, batch norm before it but in the first. The features are the last convolution's before
-    its batch norm, where the authors' CelebA code compares images. Width 32 is the paper's.
+    A 5 × 5 convolution of `width` filters, three that halve (of 4, 8 and 8 times as many), a dense layer of 16 · width
+    units, and the logit; ReLU between them, batch norm before it but for the first. The features are the last
+    convolution's, before its batch norm, where the authors' CelebA code compares images. Width 32 is the paper's.
     """
 
     def __init__(self, image_shape: ImageShape, width: int) -> None:
