@@ -19,8 +19,8 @@ class LadderVAE(VAE):
     """A VAE with a chain of latent variables z_L → … → z_1 → x, inferred from the top as it is generated.
 
     Minimizes E[−log p(x | z_1) + β Σ_l KL(q(z_l | x, z_{l+1}) ‖ p(z_l | z_{l+1}))], where β grows from 0 to 1 during
-    warm-up (eq. 15). A pass upwards gives a Gaussian for each layer; q(z_l | x, z_{l+1}) is its product with
-    p(z_l | z_{l+1}), which weighs their means by their precisions (eq. 11 to 14); at the top it is q(z_L | x) itself.
+    warm-up. A pass upwards gives a Gaussian for each layer; q(z_l | x, z_{l+1}) is its product with
+    p(z_l | z_{l+1}), which weighs their means by their precisions; at the top it is q(z_L | x) itself.
 
     A code is [u_1, …, u_L] with z_l = μ + σ u_l, where μ and σ are those of p(z_l | z_{l+1}): the same model, whose
     prior of codes is N(0, I). In evaluation every layer is at its mean. As layers depend on each other, the posterior
@@ -36,7 +36,8 @@ class LadderVAE(VAE):
     summary = "VAE with a hierarchy of latent variables, inferred from the top by precision-weighted merging."
 
     num_layers: int = 3
-    """L, of the same size each, but that the top has what is left over. The paper's largest has 5, of 64 to 4."""
+    """L. A layer has half the dimensions of the one below, as in the paper, whose 5 have 64 to 4; the GWAE paper's
+    baseline has 3 of one size."""
     warm_up: float = 0.1
     """Share of training in which β grows to 1, linearly: 200 of 2,000 epochs; 0.25 in the GWAE paper's baseline."""
     latent_batch_norm: bool = True
@@ -47,7 +48,7 @@ class LadderVAE(VAE):
     def setup(self) -> None:
         super().setup()
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
-        sizes = layer_sizes(self.latent_dim, self.num_layers)
+        sizes = layer_sizes(self.latent_dim, [2**layer for layer in reversed(range(self.num_layers))])
         self.encoder: FeatureLadder = FeatureLadder(
             self.network, shape, self.num_layers, width=width, batch_norm=batch_norm
         )

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder, dense_layers
 
 
-def layer_sizes(latent_dim: int, num_layers: int) -> list[int]:
-    """Length of each layer's part of a code: the same for all, and what is left over goes to the last.
+def layer_sizes(latent_dim: int, shares: Sequence[int]) -> list[int]:
+    """Length of each layer's part of a code: in the proportion of `shares`, at least 1, the first has what is left.
 
     Raises ValueError where there are fewer than 2 layers, or more than dimensions.
     """
-    if not 2 <= num_layers <= latent_dim:
+    if not 2 <= len(shares) <= latent_dim:
         raise ValueError(
-            f"a code of {latent_dim} dimensions cannot have {num_layers} layers; num_layers may be 2 to latent_dim"
+            f"a code of {latent_dim} dimensions cannot have {len(shares)} layers; num_layers may be 2 to latent_dim"
         )
-    size = latent_dim // num_layers
-    return [size] * (num_layers - 1) + [latent_dim - size * (num_layers - 1)]
+    upper = [max(latent_dim * share // sum(shares), 1) for share in shares[1:]]
+    return [latent_dim - sum(upper), *upper]
 
 
 class FeatureLadder(nn.Module):
@@ -48,7 +48,7 @@ class FeatureLadder(nn.Module):
 
 
 class MarkovDecoder(nn.Module):
-    """Codes [B, latent_dim] -> images, by a chain of Gaussians z_L → … → z_1 → image (arXiv 1602.02282, eq. 1 to 3).
+    """Codes [B, latent_dim] -> images, by a chain of Gaussians z_L → … → z_1 → image (arXiv 1602.02282).
 
     A code is the noise of the chain: its slice u_l says where z_l lies in p(z_l | z_{l+1}) = N(μ, diag(σ²)), namely
     at μ + σ u_l; z_L is u_L itself. So the prior of codes is N(0, I), and all layers have a part in the image.
