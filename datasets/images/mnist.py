@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from datasets.base import ImageDataset, ImageSplit, RemoteFile
 from datasets.cache import DataError
@@ -21,11 +22,12 @@ class Mnist(ImageDataset):
     """70,000 handwritten digits: the official 10,000 for test, 60,000 for training less 10% of each class (validation).
 
     Args:
-        size: 28, or 32 with two black pixels added on every side.
+        size: 28; 32 with two black pixels added on every side; or 64, scaled bilinearly and repeated to 3 channels, as
+            for the Gromov–Wasserstein autoencoder (arXiv 2209.07007).
     """
 
     name = "mnist"
-    summary = "70,000 handwritten digits, 28×28 or padded to 32×32, official test set"
+    summary = "70,000 handwritten digits, 28×28, padded to 32×32 or scaled to 64×64, official test set"
     license = "CC BY-SA 3.0"
     citation = (
         "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition. Proc. IEEE 1998"
@@ -42,21 +44,19 @@ class Mnist(ImageDataset):
         }.items()
     )
 
-    def __init__(self, *, size: Literal[28, 32] = 28) -> None:
+    def __init__(self, *, size: Literal[28, 32, 64] = 28) -> None:
         self.size = size
-        self.image_shape = (1, size, size)
+        self.image_shape = (3 if size == 64 else 1, size, size)
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
         whole = {name: self._read(files, name) for name in ("train", "t10k")}
         images, labels = whole["train"]
-        parts = {
-            name: ImageSplit(images=images[chosen], labels=labels[chosen])
-            for name, chosen in stratified_validation(labels).items()
-        }
-        return {**parts, "test": ImageSplit(*whole["t10k"])}
+        parts = {name: (images[chosen], labels[chosen]) for name, chosen in stratified_validation(labels).items()}
+        parts["test"] = whole["t10k"]
+        return {name: ImageSplit(self._resize(images), labels) for name, (images, labels) in parts.items()}
 
     def _read(self, files: Mapping[str, Path], name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 [N, 1, size, size] and labels int64 [N]."""
+        """Images uint8 [N, 28, 28] and labels int64 [N]."""
         images_path, labels_path = (files[f"mnist-{name}-{kind}-ubyte.gz"] for kind in ("images-idx3", "labels-idx1"))
         images, labels = read_idx(images_path), read_idx(labels_path)
         if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
@@ -64,9 +64,17 @@ class Mnist(ImageDataset):
                 f"{images_path} and {labels_path} hold arrays {images.shape} and {labels.shape}, not the [N, 28, 28] "
                 "and [N] of MNIST: delete them to download them again"
             )
+        return images, labels.astype(np.int64)
+
+    def _resize(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [N, 28, 28] -> [N, *image_shape]."""
+        if self.size == 64:
+            resized = np.empty((len(images), *self.image_shape), np.uint8)
+            for image, large in zip(images, resized, strict=True):
+                large[:] = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
+            return resized
         margin = (self.size - 28) // 2
-        padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
-        return padded[:, None], labels.astype(np.int64)
+        return np.pad(images, ((0, 0), (margin, margin), (margin, margin)))[:, None]
 
 
 def read_idx(path: Path) -> np.ndarray:
