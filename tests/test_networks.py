@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from methods.parts.networks import Logit, Network, build_decoder, build_encoder, dense_layers
-from methods.parts.optimization import decay
+from methods.parts.optimization import Plateau, decay
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
 
@@ -140,6 +140,34 @@ def test_learning_rates_fall_smoothly_to_a_hundredth() -> None:
     assert factors[-1] == pytest.approx(0.01)
     ratios = [later / earlier for earlier, later in pairwise(factors)]
     assert ratios == pytest.approx([0.01**0.1] * 9)
+
+
+def test_a_plateau_is_ten_epochs_of_steps_without_a_new_lowest_loss() -> None:
+    plateau, factors = Plateau(), []
+    for _ in range(102):
+        plateau.observe(1.0, steps_per_epoch=2)
+        factors.append(plateau.factor)
+    # 60 steps do nothing; the 21st that waits is the first of more than 10 epochs, and then the 21st anew.
+    assert factors.index(1 / 1.4) == 80
+    assert factors[80:101] == [1 / 1.4] * 21
+    assert factors[101] == pytest.approx(1 / 1.4**2)
+
+
+def test_a_loss_below_those_of_20_epochs_ends_the_wait() -> None:
+    plateau = Plateau()
+    for step in range(81):
+        plateau.observe(0.9 if step == 70 else 1.0, steps_per_epoch=2)
+    assert plateau.factor == 1
+    for _ in range(11):
+        plateau.observe(1.0, steps_per_epoch=2)
+    assert plateau.factor == 1 / 1.4
+
+
+def test_plateaus_lower_learning_rates_to_a_millionth_at_most() -> None:
+    plateau = Plateau()
+    for _ in range(30 + 11 * 60):
+        plateau.observe(1.0, steps_per_epoch=1)
+    assert plateau.factor == 1e-6
 
 
 def test_a_constant_learning_rate_stays() -> None:
