@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from methods.parts.adversaries import discriminator_loss, gradient_penalty, non_saturating_loss
 from methods.parts.divergences import (
     IMQ_SCALES,
+    _mean_over_directions,
+    cramer_wold_to_standard_normal,
     gromov_wasserstein,
     imq_kernel,
     kl_to_standard_normal,
@@ -19,6 +24,8 @@ from methods.parts.divergences import (
     moment_mismatch,
     pairwise_distances,
     rbf_kernel,
+    silverman_bandwidth,
+    sinkhorn_divergence,
     sliced_wasserstein,
     squared_distances,
 )
@@ -113,6 +120,141 @@ def test_sliced_distance_agrees_with_pot() -> None:
 def test_sliced_distance_of_a_permuted_sample_is_0() -> None:
     x = torch.randn(30, 4)
     assert sliced_wasserstein(x, x.flip(0), 10).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_sliced_distance_and_its_gradient_are_those_of_exact_transport_along_each_direction() -> None:
+    import ot
+
+    x, y = torch.randn(12, 3, dtype=torch.float64, requires_grad=True), torch.randn(12, 3, dtype=torch.float64)
+    torch.manual_seed(5)
+    directions = torch.randn(3, 7)
+    torch.manual_seed(5)
+    value = sliced_wasserstein(x.float(), y.float(), 7)
+    value.backward()
+    expected, gradient = 0.0, np.zeros((12, 3))
+    for direction in directions.T.double():
+        direction = direction / direction.norm()
+        left, right = ((points @ direction).detach().numpy() for points in (x, y))
+        gaps = left[:, None] - right
+        plan = ot.emd([], [], gaps**2)
+        expected += (plan * gaps**2).sum() / 7
+        gradient += 2 * (plan * gaps).sum(axis=1)[:, None] * direction.numpy() / 7
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), gradient, atol=1e-6)
+
+
+def central_differences(function: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-5) -> Tensor:
+    """Gradient of a scalar function at points [n, d] in float64, an entry at a time."""
+    gradient = torch.zeros_like(points)
+    for index in np.ndindex(*points.shape):
+        shift = torch.zeros_like(points)
+        shift[index] = step
+        gradient[index] = (function(points + shift) - function(points - shift)) / (2 * step)
+    return gradient
+
+
+def test_sinkhorn_divergence_is_that_of_iterations_written_out() -> None:
+    x, y, epsilon = torch.randn(7, 3), torch.randn(9, 3) + 0.5, 0.7
+
+    def cost(left: Tensor, right: Tensor) -> float:
+        squared = np.array([[((a - b) ** 2).sum().item() for b in right] for a in left])
+        kernel, u = np.exp(-squared / epsilon), np.ones(len(left))
+        for _ in range(5):
+            v = 1 / len(right) / (kernel.T @ u)
+            u = 1 / len(left) / (kernel @ v)
+        return float((u[:, None] * kernel * v * squared).sum())
+
+    expected = cost(x, y) - 0.5 * (cost(x, x) + cost(y, y))
+    assert sinkhorn_divergence(x, y, epsilon, 5).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_sinkhorn_divergence_is_that_of_pot() -> None:
+    import ot
+
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    expected = ot.bregman.empirical_sinkhorn_divergence(x, y, 0.5, numIterMax=2001, stopThr=1e-11)
+    assert sinkhorn_divergence(torch.tensor(x), torch.tensor(y), 0.5, 2000).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_sinkhorn_divergence_tends_to_the_exact_transport_cost() -> None:
+    import ot
+
+    x, y = torch.randn(16, 2, dtype=torch.float64), torch.randn(16, 2, dtype=torch.float64) + 2
+    exact = ot.emd2([], [], squared_distances(x, y).numpy())
+    assert sinkhorn_divergence(x, y, 0.02, 3000).item() == pytest.approx(exact, rel=1e-3)
+
+
+def test_sinkhorn_divergence_of_a_sample_from_itself_is_0() -> None:
+    x = torch.randn(10, 4)
+    assert sinkhorn_divergence(x, x, 0.1, 20).item() == 0
+
+
+def test_gradient_of_the_sinkhorn_divergence_goes_through_its_iterations() -> None:
+    x, y = torch.randn(6, 2, dtype=torch.float64, requires_grad=True), torch.randn(5, 2, dtype=torch.float64)
+
+    def divergence(points: Tensor) -> Tensor:
+        return sinkhorn_divergence(points, y, 0.3, 4)
+
+    (gradient,) = torch.autograd.grad(divergence(x), x)
+    torch.testing.assert_close(gradient, central_differences(divergence, x.detach()), rtol=1e-5, atol=1e-7)
+
+
+def test_silverman_bandwidth_of_a_hundred_points() -> None:
+    assert silverman_bandwidth(100) == pytest.approx((4 / 300) ** 0.4)
+
+
+def cramer_wold_by_integration(codes: np.ndarray, directions: np.ndarray) -> float:
+    """The squared distance to N(0, I) from its definition: smoothed densities on a grid, direction by direction."""
+    gamma = silverman_bandwidth(len(codes))
+    grid = np.linspace(-12, 12, 2401)
+
+    def density(means: np.ndarray, variance: float) -> np.ndarray:
+        bumps = np.exp(-((grid - means[:, None]) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+        return bumps.mean(axis=0)
+
+    gaps = [density(codes @ v, gamma) - density(np.zeros(1), 1 + gamma) for v in directions]
+    return float(np.mean([(gap**2).sum() * (grid[1] - grid[0]) for gap in gaps]))
+
+
+@pytest.mark.parametrize(("dim", "tolerance"), [(1, 1e-4), (2, 1e-3), (20, 0.1)])
+def test_cramer_wold_distance_is_the_mean_over_directions_of_that_of_smoothed_projections(
+    dim: int, tolerance: float
+) -> None:
+    rng = np.random.default_rng(0)
+    codes = 1.5 * rng.normal(size=(12, dim)) + 0.5
+    if dim == 2:
+        angles = np.pi * (np.arange(400) + 0.5) / 400
+        directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    else:
+        directions = rng.normal(size=(1 if dim == 1 else 4000, dim))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    expected = cramer_wold_by_integration(codes, directions)
+    assert cramer_wold_to_standard_normal(torch.tensor(codes)).item() == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize(("dim", "bound"), [(1, 1e-6), (2, 1e-6), (3, 0.13), (8, 0.031), (20, 0.011)])
+def test_mean_over_directions_is_as_near_to_kummers_function_as_it_says(dim: int, bound: float) -> None:
+    from scipy.special import hyp1f1
+
+    s = np.logspace(-3, 2.5, 200)
+    exact = np.exp(-s) if dim == 1 else hyp1f1(0.5, dim / 2, -s)
+    np.testing.assert_allclose(_mean_over_directions(torch.tensor(s), dim).numpy(), exact, rtol=bound)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 8])
+def test_gradient_of_the_cramer_wold_distance_is_that_of_finite_differences(dim: int) -> None:
+    codes = torch.randn(6, dim, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(cramer_wold_to_standard_normal(codes), codes)
+    expected = central_differences(cramer_wold_to_standard_normal, codes.detach())
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_cramer_wold_distance_is_least_for_draws_of_the_normal_itself() -> None:
+    draws = torch.randn(400, 8)
+    least = cramer_wold_to_standard_normal(draws)
+    assert 0 < least < 0.2 * cramer_wold_to_standard_normal(draws + 1)
+    assert least < 0.2 * cramer_wold_to_standard_normal(0.3 * draws)
 
 
 def test_moment_mismatch_of_a_translate_is_the_mean_square_of_the_shift() -> None:

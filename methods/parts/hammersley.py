@@ -10,7 +10,7 @@ from methods.parts.priors import SpherePrior
 
 
 class HammersleyPrior(SpherePrior):
-    """Hammersley points on the unit sphere, for the Sinkhorn autoencoder (arXiv 1810.01118).
+    """Hammersley points on the sphere of radius `scale`, for the Sinkhorn autoencoder (arXiv 1810.01118).
 
     Each call gives a point set of its own, more even than as many independent draws, in random order. The first
     coordinate of a Hammersley point is its rank, (i + ½) / count, the others are those of a Halton sequence, here with
@@ -28,4 +28,4 @@ class HammersleyPrior(SpherePrior):
             cube = torch.cat([cube, torch.from_numpy(halton).to(cube)], dim=1)
         # float32 rounds to 0 and 1, whose quantiles are infinite.
         normal = torch.special.ndtri(cube.clamp(1e-6, 1 - 1e-6))
-        return F.normalize(normal[torch.randperm(count)]).to(device)
+        return self.scale * F.normalize(normal[torch.randperm(count)]).to(device)
