@@ -148,7 +148,7 @@ def _isometry(evidence: ImageEvidence) -> pd.DataFrame:
         ("images and their codes", "codes", "images", 255),
         ("decoded draws of the prior", "prior_codes", "samples", 1),
     ):
-        count = 2 * min(PAIRS, evidence.length(images, None) // 2)
+        count = evidence.length(images, 2 * PAIRS) // 2 * 2
         between_codes = _squared_distances(evidence.get(codes, count))
         between_images = _squared_distances(evidence.get(images, count) / unit)
         columns = {"Δz: squared distance of codes": between_codes, "Δx: squared distance of images": between_images}

@@ -69,7 +69,8 @@ def test_a_run_leaves_rows_curves_and_artifacts(sweeps_file: SweepsFile, tmp_pat
         assert frame[column].notna().all(), column
     store = Store(tmp_path)
     for trial_id in frame["trial_id"].unique():
-        assert {"samples.png", "reconstructions.png", "traversals.png", "weights.safetensors"} == set(
+        pictures = {"samples.png", "reconstructions.png", "neighbors.png", "interpolations.png", "traversals.png"}
+        assert {*pictures, "latent.parquet", "isometry.parquet", "weights.safetensors"} == set(
             store.artifacts(trial_id)
         )
         assert not store.read_curves([trial_id]).empty

@@ -130,7 +130,15 @@ def _columns(section: Section) -> list[Column]:
     measured = with_value.groupby("metric")["label"].nunique()
     # A metric that only a few methods have should not decide the order of all.
     few = {metric: 0 < 2 * measured.get(metric, 0) < measured.max() for metric in metrics}
-    return sorted(columns, key=lambda c: (few[c.metric], metrics.index(c.metric), order.index(c.dataset)))
+    return sorted(
+        columns, key=lambda c: (few[c.metric], metrics.index(c.metric), order.index(c.dataset), _protocol_numbers(c))
+    )
+
+
+def _protocol_numbers(column: Column) -> list[float]:
+    """The numbers of a column's protocol: what tells apart those of a metric that was asked for with several."""
+    protocol = json.loads(column.facts["protocol"] or "{}")
+    return [value for _, value in sorted(protocol.items()) if isinstance(value, int | float)]
 
 
 def _by_number(datasets: list[tuple[str, str]], headings: Mapping[tuple[str, str], str]) -> list[tuple[str, str]]:

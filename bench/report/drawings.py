@@ -18,8 +18,10 @@ SIDE = 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 20, 36
 LEGEND = 20
 LABEL_COLORS = (
-    "#4e79a7 #f28e2b #e15759 #76b7b2 #59a14f #edc948 #b07aa1 #ff9da7 #9c755f #bab0ac".split()  # Tableau 10
+    *("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f"),
+    *("#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac"),
 )
+"""Tableau 10."""
 LEVELS = 20
 """Opacities that a heat map tells apart."""
 
@@ -83,7 +85,7 @@ def isometry(points: pd.DataFrame, color: str, title: str) -> str:
 
 
 def causal_mask(cells: pd.DataFrame, color: str, title: str) -> str:
-    """A heat map, row `effect`, column `cause`, from 1, and `strength` in [0, 1]: nothing drawn at 0, full color at 1."""
+    """A heat map: row `effect` and column `cause`, from 1, `strength` from 0, nothing drawn, to 1, full color."""
     size = int(cells[["effect", "cause"]].max().max())
     edge = 10 * SIDE / size
     levels = (cells["strength"].clip(0, 1) * LEVELS).round().astype(int)
@@ -114,8 +116,8 @@ def _panels(points: pd.DataFrame, x: Axis, y: Axis, color: str, title: str) -> s
     width = LEFT + len(body) * (SIDE + RIGHT)
     height = TOP + SIDE + BOTTOM
     if colors:
-        keys = "".join(f'<tspan fill="{c}" dx="6">●</tspan> {escape(label)}' for label, c in colors.items())
-        body.append(f'<text x="{width - RIGHT}" y="{height + LEGEND - 8}" text-anchor="end">{keys}</text>')
+        keys = "".join(f'<tspan fill="{c}" dx="5">●</tspan> {escape(label)}' for label, c in colors.items())
+        body.append(f'<text x="{LEFT - 5}" y="{height + LEGEND - 8}">class{keys}</text>')
     return _svg("panels", width, height + LEGEND * bool(colors), title, "".join(body))
 
 

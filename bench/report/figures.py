@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,9 +71,17 @@ def thinned(values: list[Any], limit: int = CURVE_POINTS) -> list[Any]:
 def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) -> list[Chart]:
     options = _numbers(board) if board.is_grid else None
     if options:
-        return _against_option(section, board, options, colors)
+        places = dict(enumerate(options))
+        return _against_option(section, board, board.slug, board.axis, places, colors)
+    curves = _protocol_curves(board)
     made: list[Chart] = []
     for position, column in enumerate(board.columns):
+        if position in curves:
+            option, places = curves[position]
+            if position == min(places):  # one chart of all
+                slug = f"{board.slug}-{column.metric}-{option}-{position}"
+                made += _against_option(section, board, slug, option, places, colors)
+            continue
         points, means = _points(section, column), _means(board, position)
         if points["label"].nunique() < 2:
             continue  # nothing to compare; the table says it
@@ -85,25 +94,49 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
     return made[:OPEN_CHARTS] + [replace(chart, folded=True) for chart in made[OPEN_CHARTS:]]
 
 
-def _against_option(section: Section, board: Board, options: list[float], colors: Mapping[str, str]) -> list[Chart]:
-    metric = board.columns[0].metric
-    points = pd.concat([_points(section, c).assign(x=x) for c, x in zip(board.columns, options, strict=True)])
-    means = pd.concat([_means(board, k).assign(x=x) for k, x in enumerate(options)], ignore_index=True)
+def _protocol_curves(board: Board) -> dict[int, tuple[str, dict[int, float]]]:
+    """Columns that differ in nothing but one number of their protocol, three at least: a metric over it.
+
+    Of each such column's position the number's name, and the numbers of all columns of its curve by position. So are
+    k-means scores drawn against the number of clusters.
+    """
+    alike: dict[str, dict[int, float]] = {}
+    names: dict[str, str] = {}
+    for position, column in enumerate(board.columns):
+        facts = column.facts
+        protocol = json.loads(facts.pop("protocol") or "{}")
+        for name, value in protocol.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                rest = json.dumps([name, facts, {**protocol, name: None}], default=str)
+                alike.setdefault(rest, {})[position] = float(value)
+                names[rest] = name
+    found = {rest: places for rest, places in alike.items() if len(set(places.values())) >= 3}
+    return {position: (names[rest], places) for rest, places in found.items() for position in places}
+
+
+def _against_option(
+    section: Section, board: Board, slug: str, option: str, places: Mapping[int, float], colors: Mapping[str, str]
+) -> list[Chart]:
+    """A metric's chart over an option, given the option's value of each of the board's columns it is drawn from."""
+    columns = {position: board.columns[position] for position in places}
+    metric = next(iter(columns.values())).metric
+    points = pd.concat([_points(section, columns[position]).assign(x=x) for position, x in places.items()])
+    means = pd.concat([_means(board, position).assign(x=x) for position, x in places.items()], ignore_index=True)
     if points.empty:
         return []
     published = [
         {"label": f"{name}, published", "method": method, "x": x, "value": cell.value, "printed": cell.text}
         for name, method, cells in _published_lines(board)
-        for x, cell in zip(options, cells, strict=True)
-        if cell and not math.isnan(cell.value)
+        for position, x in places.items()
+        if (cell := cells[position]) and not math.isnan(cell.value)
     ]
     theirs = pd.DataFrame(published, columns=["label", "method", "x", "value", "printed"])
-    x_axis = _option_axis(board.axis, options)
+    x_axis = _option_axis(option, list(places.values()))
     y_axis = metric_axis(metric, section.outputs[metric], [*points["value"], *theirs["value"]])
     caption = "Dots are seeds, lines means, bars 95% intervals (wide ones cut)."
     caption += " Grey and hollow: published; a bound such as <1 is drawn at its limit." if published else ""
     chart = against_option(points, means, theirs, x_axis, y_axis, colors)
-    return [Chart.of(board.slug, f"{metric} against {board.axis}", caption, chart)]
+    return [Chart.of(slug, f"{metric} against {option}", caption, chart)]
 
 
 def _trade_offs(section: Section, boards: list[Board], colors: Mapping[str, str]) -> list[Chart]:
