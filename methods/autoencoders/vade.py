@@ -42,8 +42,6 @@ class VaDE(VAE):
     """Updates of the plain autoencoder."""
     pretraining_lr: float = 1e-3
     """Of its Adam."""
-    pretraining_dropout: float = 0.2
-    """Share of the pixels set to 0 in the images that its encoder sees."""
     likelihood: Likelihood = "bernoulli"
     latent_dim: int = 10
     batch_norm: bool = False
@@ -61,8 +59,7 @@ class VaDE(VAE):
         optimizer = optim.Adam(networks, lr=self.pretraining_lr)
         for _ in range(self.pretraining_steps):
             images = next(batches)
-            corrupted = images * (torch.rand_like(images) >= self.pretraining_dropout)
-            loss = self.distortion(images, self.decoder(self.encode(corrupted))).mean()
+            loss = self.distortion(images, self.decoder(self.encode(images))).mean()
             update(optimizer, loss)
             yield {"pretraining": loss}
         mixture = fit_mixture(encode_epoch(self, batches), self.num_components, "diag")
