@@ -1,0 +1,354 @@
+"""Autoencoders with a discriminator, and their losses, against the formulas written out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import pytest
+import torch
+from torch import Tensor, nn, optim
+from torch.distributions import Independent, Normal, kl_divergence
+from torch.nn import functional as F
+
+from methods.autoencoders.aae import AAE
+from methods.autoencoders.ali import ALI
+from methods.autoencoders.avb import AVB
+from methods.autoencoders.vae_gan import VAEGAN
+from methods.base import Likelihood
+from methods.parts.adversaries import (
+    ImageDiscriminator,
+    JointCritic,
+    discriminator_loss,
+    gradient_penalty,
+    non_saturating_loss,
+)
+from methods.parts.joint_adversary import JointAdversary
+from tests.blurred_bars import SHAPE, digits
+
+
+def cross_entropy(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def gradients(loss: Tensor, module: nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(module.parameters()), retain_graph=True))
+
+
+def found_gradients(module: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+
+
+def same_parameters(optimizer: optim.Optimizer, expected: Iterable[nn.Parameter]) -> bool:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in expected}
+
+
+# Losses
+
+
+def test_discriminator_minimizes_the_cross_entropy_of_ones_and_zeros() -> None:
+    logits, other = 3 * torch.randn(7), 3 * torch.randn(5)
+    torch.testing.assert_close(discriminator_loss(logits, other), cross_entropy(logits, 1) + cross_entropy(other, 0))
+
+
+def test_undecided_discriminator_loses_two_bits() -> None:
+    assert discriminator_loss(torch.zeros(3), torch.zeros(4)).item() == pytest.approx(2 * math.log(2))
+
+
+def test_generator_minimizes_the_cross_entropy_of_ones() -> None:
+    logits = 3 * torch.randn(7)
+    torch.testing.assert_close(non_saturating_loss(logits), cross_entropy(logits, 1))
+
+
+def test_gradient_penalty_and_its_gradient_are_those_of_a_loop() -> None:
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1))
+
+    def judge(x: Tensor, z: Tensor) -> Tensor:
+        return critic(torch.cat([x, z], dim=1))
+
+    real = torch.randn(4, 3), torch.randn(4, 2)
+    fake = torch.randn(4, 3), torch.randn(4, 2)
+    torch.manual_seed(1)
+    found = gradient_penalty(judge, real, fake)
+
+    torch.manual_seed(1)
+    first, last = critic[0], critic[2]
+    penalties = []
+    for i, weight in enumerate(torch.rand(4)):
+        point = torch.cat([weight * a[i] + (1 - weight) * b[i] for a, b in zip(real, fake, strict=True)])
+        hidden = torch.tanh(first.weight @ point + first.bias)
+        slope = (last.weight[0] * (1 - hidden**2)) @ first.weight  # of the critic at the point, by the chain rule
+        penalties.append((slope.square().sum().sqrt() - 1) ** 2)
+    expected = torch.stack(penalties).mean()
+    torch.testing.assert_close(found, expected)
+    weights = [first.weight, first.bias, last.weight]  # the last bias has no part in a slope
+    torch.testing.assert_close(torch.autograd.grad(found, weights), torch.autograd.grad(expected, weights))
+
+
+# Discriminators of pairs
+
+
+def test_pairs_are_compared_in_their_order() -> None:
+    torch.manual_seed(0)
+    critic = JointCritic(SHAPE, 3, 2, spectral=False)
+    one, other = (torch.rand(4, *SHAPE), torch.randn(4, 3)), (torch.rand(2, *SHAPE), torch.randn(2, 3))
+    first, second = critic.compare(one, other)
+    torch.testing.assert_close(first, critic(*one))
+    torch.testing.assert_close(second, critic(*other))
+
+
+@pytest.mark.parametrize("method", [ALI, AVB])
+def test_discriminator_of_pairs_learns_alone(method: type[JointAdversary]) -> None:
+    torch.manual_seed(0)
+    model = method(SHAPE, latent_dim=3, width=4)
+    adversary = list(model.adversary.parameters())
+    others = {id(p) for p in model.parameters()} - {id(p) for p in adversary}
+    assert same_parameters(model.adversary_optimizer, adversary)
+    assert same_parameters(model.optimizer, [p for p in model.parameters() if id(p) in others])
+    model.adversary_loss(digits()).backward()
+    assert {id(p) for p in model.parameters() if p.grad is not None} == {id(p) for p in adversary}
+
+
+@pytest.mark.parametrize("method", [ALI, AVB])
+def test_both_sides_are_updated_from_where_they_stood(method: type[JointAdversary]) -> None:
+    torch.manual_seed(0)
+    model = method(SHAPE, latent_dim=3, width=4, batch_norm=False, adversary_dropout=0.0)
+    start, images = copy.deepcopy(model), digits()
+    torch.manual_seed(2)
+    model.train_step(images)
+    torch.manual_seed(2)
+    adversary = gradients(start.adversary_loss(images), start.adversary)
+    torch.testing.assert_close(found_gradients(model.adversary), adversary)
+    loss = start.objective(images)["loss"]
+    torch.testing.assert_close(found_gradients(model.encoder), gradients(loss, start.encoder))
+    torch.testing.assert_close(found_gradients(model.decoder), gradients(loss, start.decoder))
+
+
+def test_ali_swaps_the_labels_of_the_discriminator() -> None:
+    torch.manual_seed(0)
+    model = ALI(SHAPE, latent_dim=3, width=4, batch_norm=False, adversary_dropout=0.0)
+    images = digits()
+    torch.manual_seed(2)
+    objective = model.objective(images)["loss"]
+    torch.manual_seed(2)
+    discriminator = model.adversary_loss(images)
+
+    torch.manual_seed(2)
+    prior, noise = torch.randn(32, 3), torch.randn(32, 3)
+    outputs = model.encoder(images)
+    codes = outputs[:, :3] + (outputs[:, 3:] / 2).exp() * noise
+    encoded, decoded = model.adversary(images, codes), model.adversary(model.decoder(prior), prior)
+    expected = cross_entropy(encoded, 0) + cross_entropy(decoded, 1)
+    torch.testing.assert_close(objective, expected)
+    torch.testing.assert_close(discriminator, cross_entropy(encoded, 1) + cross_entropy(decoded, 0))
+    for part in (model.encoder, model.decoder):
+        torch.testing.assert_close(gradients(objective, part), gradients(expected, part))
+
+
+# AVB
+
+
+class KnownDensity(nn.Module):
+    """What T has to add to ½‖z‖² to be the log-ratio of N(mean, deviation² I) and N(0, I)."""
+
+    def __init__(self, law: Normal) -> None:
+        super().__init__()
+        self.law = law
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        del images
+        return (self.law.log_prob(codes) + 0.5 * math.log(2 * math.pi)).sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (0.7, 0.5), (-0.2, 1.5)])
+def test_avb_estimates_the_kl_divergence_where_the_discriminator_is_optimal(mean: float, deviation: float) -> None:
+    """Whatever Gaussian the codes, here draws of N(0.7, 0.5² I), are contrasted with."""
+    torch.manual_seed(0)
+    model = AVB(SHAPE, latent_dim=2, width=4)
+    posterior = Normal(0.7, 0.5)
+    model.adversary = KnownDensity(Normal((0.7 - mean) / deviation, 0.5 / deviation))
+    codes = posterior.sample((50_000, 2))
+    found = model.divergences(torch.empty(0), codes, torch.full((1, 2), mean), torch.full((1, 2), deviation))
+    expected = (posterior.log_prob(codes) - Normal(0.0, 1.0).log_prob(codes)).sum(dim=1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    analytic = 2 * kl_divergence(posterior, Normal(torch.tensor(0.0), torch.tensor(1.0))).item()
+    assert found.mean().item() == pytest.approx(analytic, rel=0.02)
+
+
+class Quadratic(nn.Module):
+    """a z² + b z + c of codes of length 1."""
+
+    def __init__(self, *coefficients: float) -> None:
+        super().__init__()
+        self.coefficients = nn.Parameter(torch.tensor(coefficients))
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        del images
+        a, b, c = self.coefficients
+        return a * codes.square() + b * codes + c
+
+
+def test_avb_discriminator_is_optimal_where_it_is_the_log_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For codes of N(1, 0.5²), log q − log p is −2 (z − 1)² + ½ z² + log 2: the network's part is without ½ z²."""
+    torch.manual_seed(0)
+    model = AVB(SHAPE, latent_dim=1, width=4, adaptive_contrast=False)
+    codes = 1 + 0.5 * torch.randn(200_000, 1)
+    monkeypatch.setattr(model, "center_and_scales", lambda images: (torch.zeros_like(codes), torch.empty(0)))
+    monkeypatch.setattr(model, "draw", lambda center, scales: codes)
+
+    def slope(*coefficients: float) -> Tensor:
+        model.adversary = Quadratic(*coefficients)
+        return torch.autograd.grad(model.adversary_loss(torch.empty(0)), model.adversary.coefficients)[0]
+
+    assert slope(-2.0, 4.0, math.log(2) - 2).abs().max() < 0.01
+    assert slope(2.0, -4.0, 2 - math.log(2)).abs().max() > 0.1  # the log-ratio of the labels swapped, but for ½ z²
+
+
+def test_avb_posterior_has_the_mean_and_the_variance_it_is_normalized_by() -> None:
+    torch.manual_seed(0)
+    model = AVB(SHAPE, latent_dim=3, width=4, noise_bases=1, batch_norm=False)
+    center, scales = model.center_and_scales(digits(1).repeat(64, 1, 1, 1))
+    scales = 100 * scales  # they start near exp(−5)
+    codes = model.draw(center, scales)
+    mean, deviation = model.contrast(center, scales)
+    torch.testing.assert_close(codes.mean(dim=0), mean[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(codes.std(dim=0, unbiased=False), deviation[0], rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_avb_minimizes_distortion_plus_log_ratio(adaptive: bool, likelihood: Likelihood) -> None:
+    torch.manual_seed(0)
+    model = AVB(
+        SHAPE, latent_dim=3, width=4, noise_bases=2, batch_norm=False, adaptive_contrast=adaptive, likelihood=likelihood
+    )
+    images = digits()
+    torch.manual_seed(2)
+    found = model.objective(images)
+
+    torch.manual_seed(2)
+    noise = torch.randn(2, 32, 32)
+    outputs = model.encoder(images)
+    center, scales = outputs[:, :3], [F.elu(outputs[:, 3 * k : 3 * k + 3] - 5) + 1 for k in (1, 2)]
+    codes = center + sum(a * v(eps) for a, v, eps in zip(scales, model.noise_networks, noise, strict=True))
+    mean, deviation = torch.zeros(32, 3), torch.ones(32, 3)
+    if adaptive:
+        mean, deviation = center.detach(), (scales[0] ** 2 + scales[1] ** 2 + 1e-4).sqrt().detach()
+    normalized = (codes - mean) / deviation
+    standard = Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+    ratio = model.adversary(images, normalized)[:, 0] + 0.5 * (normalized**2).sum(dim=1)
+    divergence = ratio + Independent(Normal(mean, deviation), 1).log_prob(codes) - standard.log_prob(codes)
+    decoded = model.decoder(codes)
+    distortion = (
+        0.5 * F.mse_loss(decoded, images, reduction="sum")
+        if likelihood == "gaussian"
+        else F.binary_cross_entropy(decoded, images, reduction="sum")
+    ) / 32
+    expected = distortion + divergence.mean()
+    torch.testing.assert_close(found["loss"], expected)
+    for part in (model.encoder, model.decoder, model.noise_networks):
+        torch.testing.assert_close(gradients(found["loss"], part), gradients(expected, part), rtol=1e-4, atol=1e-5)
+
+
+# VAE/GAN
+
+
+def test_vae_gan_compares_the_last_convolution() -> None:
+    discriminator = ImageDiscriminator((1, 28, 28), 2)
+    features, logits = discriminator(torch.rand(3, 1, 28, 28))
+    assert features.shape == (3, 16, 4, 4)
+    assert logits.shape == (3,)
+    assert features.min() < 0  # no ReLU after it
+
+
+def test_vae_gan_trains_each_part_on_its_own_loss() -> None:
+    torch.manual_seed(0)
+    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, similarity_weight=0.3, margin=None)
+    start, images = copy.deepcopy(model), digits()
+    torch.manual_seed(2)
+    losses = model.train_step(images)
+
+    torch.manual_seed(2)
+    noise, prior = torch.randn(32, 3), torch.randn(32, 3)
+    outputs = start.encoder(images)
+    mean, deviation = outputs[:, :3], (outputs[:, 3:] / 2).exp()
+    generated = start.decoder(torch.cat([mean + deviation * noise, prior]))
+    features, logits = start.discriminator(torch.cat([images, generated]))
+    real, reconstructed, sampled = logits.split(32)
+    similarity = 0.5 * F.mse_loss(features[32:64], features[:32], reduction="sum") / 32
+    posterior = Independent(Normal(mean, deviation), 1)
+    divergence = kl_divergence(posterior, Independent(Normal(torch.zeros(32, 3), torch.ones(32, 3)), 1)).mean()
+    adversary = cross_entropy(real, 1) + cross_entropy(reconstructed, 0) + cross_entropy(sampled, 0)
+    encoder, decoder = divergence + similarity, 0.3 * similarity - adversary
+
+    for name, part, expected in [
+        ("encoder", "encoder", encoder),
+        ("decoder", "decoder", decoder),
+        ("discriminator", "discriminator", adversary),
+    ]:
+        torch.testing.assert_close(losses[name], expected, rtol=1e-4, atol=1e-5)
+        found = found_gradients(getattr(model, part))
+        torch.testing.assert_close(found, gradients(expected, getattr(start, part)), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "expected"),
+    [
+        (0.7, 0.7, (True, True)),
+        (0.1, 0.7, (True, False)),  # the discriminator is too strong on real images
+        (0.7, 1.2, (False, True)),  # too weak on generated ones
+        (0.1, 1.2, (True, True)),  # both: nobody waits
+    ],
+)
+def test_vae_gan_lets_the_stronger_wait(real: float, generated: float, expected: tuple[bool, bool]) -> None:
+    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2)
+    assert model.who_learns(torch.tensor(real), torch.tensor(generated)) == expected
+
+
+@pytest.mark.parametrize("learning", [(True, False), (False, True)])
+def test_vae_gan_leaves_whoever_waits_unchanged(learning: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2)
+    monkeypatch.setattr(model, "who_learns", lambda real, generated: learning)
+    start = copy.deepcopy(model)
+    model.train_step(digits())
+
+    def moved(part: str) -> bool:
+        pairs = zip(getattr(model, part).parameters(), getattr(start, part).parameters(), strict=True)
+        return any(not torch.equal(now, before) for now, before in pairs)
+
+    assert (moved("encoder"), moved("decoder"), moved("discriminator")) == (True, *learning)
+
+
+# AAE
+
+
+def test_aae_updates_autoencoder_then_discriminator_then_encoder() -> None:
+    torch.manual_seed(0)
+    model = AAE(SHAPE, latent_dim=3, width=4, adversary_width=8, prior_scale=2.0, lr=1e-3, adversary_lr=1e-2)
+    by_hand, images = copy.deepcopy(model), digits()
+    torch.manual_seed(2)
+    losses = model.train_step(images)
+
+    torch.manual_seed(2)
+    encoder, decoder, discriminator = by_hand.encoder, by_hand.decoder, by_hand.discriminator
+    autoencoder_adam = optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+    reconstruction = 0.5 * F.mse_loss(decoder(encoder(images)), images, reduction="sum") / 32
+    reconstruction.backward()
+    autoencoder_adam.step()
+
+    codes = encoder(images).detach()
+    adversary = cross_entropy(discriminator(2 * torch.randn(32, 3)), 1) + cross_entropy(discriminator(codes), 0)
+    adversary.backward()
+    optim.Adam(discriminator.parameters(), lr=1e-2).step()
+
+    encoder.zero_grad()
+    fooling = cross_entropy(discriminator(encoder(images)), 1)
+    fooling.backward()
+    optim.Adam(encoder.parameters(), lr=1e-2).step()
+
+    expected = {"reconstruction": reconstruction, "regularizer": fooling, "discriminator": adversary}
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(dict(model.named_parameters()), dict(by_hand.named_parameters()), rtol=1e-3, atol=1e-5)
