@@ -1,0 +1,147 @@
+"""Autoencoders with spatial transformers: warps of known images, and objectives against their formulas in loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from methods.autoencoders.guided_vae import DeformablePCA, GuidedVAE
+from methods.parts.autoencoding import squared_error
+from methods.parts.spatial import AffineTransformer
+from tests.blurred_bars import SHAPE, digits, trained
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+# Warps
+
+
+def _give(transformer: AffineTransformer, numbers: list[float]) -> AffineTransformer:
+    """The transformer, whose network now gives these six numbers for any code."""
+    with torch.no_grad():
+        transformer.network[-1].weight.zero_()
+        transformer.network[-1].bias.copy_(torch.tensor(numbers))
+    return transformer
+
+
+def _pixel_by_pixel(image: Tensor, matrix: Tensor) -> Tensor:
+    """An image [C, H, W] under (A, t) [2, 3]: each pixel is a mean of four, weighted by their closeness."""
+    _, height, width = image.shape
+    pixels = []
+    for row in range(height):
+        for column in range(width):
+            position = torch.tensor([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1, 1.0]).to(matrix)
+            x, y = matrix @ position
+            u = ((x + 1) * width / 2 - 0.5).clamp(0, width - 1)
+            v = ((y + 1) * height / 2 - 0.5).clamp(0, height - 1)
+            left, top = int(min(u.item(), width - 2)), int(min(v.item(), height - 2))
+            upper = (left + 1 - u) * image[:, top, left] + (u - left) * image[:, top, left + 1]
+            lower = (left + 1 - u) * image[:, top + 1, left] + (u - left) * image[:, top + 1, left + 1]
+            pixels.append((top + 1 - v) * upper + (v - top) * lower)
+    return torch.stack(pixels, dim=1).view(image.shape)
+
+
+def test_no_transformation_leaves_images_as_they_are() -> None:
+    transformer = _give(AffineTransformer(3, 4), [0.0] * 6)
+    torch.testing.assert_close(transformer(digits(), torch.randn(32, 3)), digits())
+
+
+def test_a_quarter_turn_is_that_of_the_pixels() -> None:
+    transformer = _give(AffineTransformer(3, 4), [-1.0, -1.0, 0.0, 1.0, -1.0, 0.0])  # with the identity, x, y = −y, x
+    expected = torch.rot90(digits(), 1, dims=(2, 3))
+    torch.testing.assert_close(transformer(digits(), torch.randn(32, 3)), expected)
+
+
+def test_a_shift_by_two_pixels_repeats_the_border() -> None:
+    transformer = _give(AffineTransformer(3, 4), [0.0, 0.0, 2 * 2 / 8, 0.0, 0.0, 0.0])
+    images = digits()
+    expected = torch.cat([images[..., 2:], images[..., -1:], images[..., -1:]], dim=3)
+    torch.testing.assert_close(transformer(images, torch.randn(32, 3)), expected)
+
+
+def test_images_that_are_not_square_are_warped_pixel_by_pixel() -> None:
+    transformer = _give(AffineTransformer(3, 4), [0.2, -0.3, 0.1, 0.4, -0.1, -0.2])
+    images, codes = torch.rand(2, 3, 4, 6), torch.randn(2, 3)
+    expected = [
+        _pixel_by_pixel(image, matrix) for image, matrix in zip(images, transformer.matrices(codes), strict=True)
+    ]
+    torch.testing.assert_close(transformer(images, codes), torch.stack(expected))
+
+
+# Guided VAE
+
+
+def test_the_guide_without_a_transformation_is_linear() -> None:
+    guide = DeformablePCA(SHAPE, latent_dim=5, guided_dims=2, units=4)
+    _give(guide.transformer, [0.0] * 6)
+    codes = torch.randn(6, 5)
+    expected = codes[:, 2:] @ guide.basis.weight.T + guide.basis.bias
+    torch.testing.assert_close(guide(codes), expected.view(6, *SHAPE))
+
+
+def test_overlap_of_an_orthogonal_basis_is_0_whatever_its_lengths() -> None:
+    guide = DeformablePCA(SHAPE, latent_dim=4, guided_dims=1, units=4)
+    with torch.no_grad():
+        guide.basis.weight.zero_()
+        guide.basis.weight[:3] = torch.diag(torch.tensor([1.0, 2.0, 3.0]))
+    assert guide.overlap().item() == 0
+    with torch.no_grad():
+        guide.basis.weight[0] = 1.0
+    # Inner products of (1, 0, 0), (1, 2, 0) and (1, 0, 3) are 1, each counted twice.
+    assert guide.overlap().item() == pytest.approx(6)
+
+
+def test_guided_vae_adds_the_error_of_the_guide_and_the_overlap_of_its_basis() -> None:
+    model = GuidedVAE(SHAPE, latent_dim=4, width=2, guided_dims=2, guide_weight=3.0, overlap_weight=0.5)
+    images = torch.rand(4, *SHAPE)
+    torch.manual_seed(2)
+    found = model.objective(images)["loss"]
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad(found, list(parameters.values()))
+
+    torch.manual_seed(2)
+    mean, log_variance = model.posterior(images)
+    posterior = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
+    codes = posterior.rsample()
+    expected = kl_divergence(posterior, Independent(Normal(torch.zeros(4), torch.ones(4)), 1)).mean()
+    decoded = model.decoder(codes)
+    basis = model.guide.basis.weight
+    for image, reconstruction, code in zip(images, decoded, codes, strict=True):
+        content = model.guide.basis.bias
+        for k in range(2):
+            content = content + code[2 + k] * basis[:, k]
+        matrix = torch.eye(2, 3) + model.guide.transformer.network(code[:2]).view(2, 3)
+        explained = _pixel_by_pixel(content.view(SHAPE), matrix)
+        expected = expected + 0.5 * ((image - reconstruction) ** 2).sum() / 4
+        expected = expected + 3.0 * ((image - explained) ** 2).sum() / 4
+    expected = expected + 0.5 * 2 * (basis[:, 0] @ basis[:, 1]) ** 2
+
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for name, of_found, of_expected in zip(
+        parameters, gradients, torch.autograd.grad(expected, list(parameters.values())), strict=True
+    ):
+        torch.testing.assert_close(of_found, of_expected, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_moving_orthogonal_images_explains_bars_better_than_as_many_principal_components() -> None:
+    model = trained(GuidedVAE(SHAPE, latent_dim=4, width=4, lr=1e-2, guide_weight=10.0), 300)
+    images = digits()
+    singular_values = torch.linalg.svdvals((images - images.mean(dim=0)).flatten(start_dim=1))
+    with torch.no_grad():
+        explained = model.guide(model.encode(images))
+        lengths = model.guide.basis.weight.square().sum(dim=0)
+        assert squared_error(images, explained) < singular_values[4:].square().sum() / len(images)
+        assert model.guide.overlap() < 0.01 * math.prod(lengths.tolist())
+
+
+def test_guided_vae_asks_for_both_parts_of_a_code() -> None:
+    for guided_dims in (0, 4):
+        with pytest.raises(ValueError, match=r"guided_dims is .*between 1 and 3"):
+            GuidedVAE(SHAPE, latent_dim=4, guided_dims=guided_dims)
