@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from methods.autoencoders.guided_vae import DeformablePCA, GuidedVAE
+from methods.autoencoders.vitae import VITAE
 from methods.parts.autoencoding import squared_error
-from methods.parts.spatial import AffineTransformer
+from methods.parts.networks import ImageShape, Network
+from methods.parts.spatial import AffineTransformer, DiffeomorphicTransformer
 from tests.blurred_bars import SHAPE, digits, trained
 
 
@@ -145,3 +147,102 @@ def test_guided_vae_asks_for_both_parts_of_a_code() -> None:
     for guided_dims in (0, 4):
         with pytest.raises(ValueError, match=r"guided_dims is .*between 1 and 3"):
             GuidedVAE(SHAPE, latent_dim=4, guided_dims=guided_dims)
+
+
+# VITAE
+
+
+def test_a_velocity_and_its_opposite_lead_there_and_back() -> None:
+    transformer = DiffeomorphicTransformer(3, 4)
+    codes = torch.randn(5, 3)
+    there = transformer.matrices(codes)
+    with torch.no_grad():
+        transformer.network[-1].weight.neg_()
+        transformer.network[-1].bias.neg_()
+    back = transformer.matrices(codes)
+    last_row = torch.tensor([0.0, 0.0, 1.0]).expand(5, 1, 3)
+    product = torch.cat([there, last_row], dim=1) @ torch.cat([back, last_row], dim=1)
+    torch.testing.assert_close(product, torch.eye(3).expand(5, 3, 3))
+
+
+def test_the_exponential_of_a_spin_is_a_turn() -> None:
+    transformer = _give(DiffeomorphicTransformer(3, 4), [0.0, -math.pi / 2, 0.0, math.pi / 2, 0.0, 0.0])
+    turned = transformer(digits(), torch.randn(32, 3))
+    torch.testing.assert_close(turned, torch.rot90(digits(), 1, dims=(2, 3)), atol=1e-5, rtol=1e-5)
+
+
+def test_vitae_minimizes_the_negative_evidence_bound_of_perspective_and_appearance() -> None:
+    model = VITAE(SHAPE, latent_dim=5, perspective_dims=3, width=2)
+    images = torch.rand(4, *SHAPE)
+    torch.manual_seed(2)
+    found = model.objective(images)["loss"]
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad(found, list(parameters.values()))
+
+    torch.manual_seed(2)
+    noise = torch.randn(4, 5)
+    expected = torch.zeros(())
+    codes = []
+    for encoder, part in zip(model.encoder.parts, noise.split([3, 2], dim=1), strict=True):
+        mean, log_variance = encoder(images).chunk(2, dim=1)
+        deviation = (0.5 * log_variance).exp()
+        expected = expected + kl_divergence(Normal(mean, deviation), Normal(0.0, 1.0)).sum() / 4
+        codes.append(mean + deviation * part)
+    appearances = model.decoder.appearance(codes[1])
+    velocities = model.decoder.transformer.network(codes[0]).view(4, 2, 3)
+    for image, appearance, velocity in zip(images, appearances, velocities, strict=True):
+        square = torch.cat([velocity, torch.zeros(1, 3)])
+        power, exponential = torch.eye(3), torch.eye(3)
+        for n in range(1, 15):
+            power = power @ square / n
+            exponential = exponential + power
+        expected = expected + 0.5 * ((image - _pixel_by_pixel(appearance, exponential[:2])) ** 2).sum() / 4
+
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for name, of_found, of_expected in zip(
+        parameters, gradients, torch.autograd.grad(expected, list(parameters.values())), strict=True
+    ):
+        torch.testing.assert_close(of_found, of_expected, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_perspective_moves_one_appearance_and_appearance_takes_its_place() -> None:
+    model = VITAE(SHAPE, latent_dim=4, perspective_dims=2, width=4).eval()
+    perspective, appearance = torch.randn(2), torch.randn(2)
+    codes = torch.cat([perspective, appearance]).repeat(2, 1)
+    codes[1, :2] += 1.0
+    still = model.decoder.appearance(appearance[None])[0]
+    matrices = model.decoder.transformer.matrices(codes[:, :2])
+    expected = torch.stack([_pixel_by_pixel(still, matrix) for matrix in matrices])
+    torch.testing.assert_close(model.decode(codes), expected)
+    assert not torch.allclose(matrices[0], matrices[1])
+
+
+@pytest.mark.parametrize("network", ["conv", "dcgan", "mlp"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 64, 64)])
+def test_vitae_halves_its_code_and_decodes_to_images(network: Network, shape: ImageShape) -> None:
+    model = VITAE(shape, network=network, latent_dim=7, width=2).eval()
+    images = torch.rand(2, *shape)
+    codes = model.encode(images)
+    assert codes.shape == (2, 7)
+    assert model.decoder.sizes == [3, 4]
+    decoded = model.decode(codes)
+    assert decoded.shape == images.shape
+    assert 0 <= decoded.min() <= decoded.max() <= 1
+
+
+def test_vitae_learns_to_reconstruct_and_moves_what_it_shows() -> None:
+    model = trained(VITAE(SHAPE, latent_dim=4, width=4, lr=1e-2, likelihood="bernoulli"), 200)
+    images = digits()
+    spread = squared_error(images, images.mean(dim=0).expand_as(images))
+    with torch.no_grad():
+        codes = model.encode(images)
+        error = squared_error(images, model.decode(codes))
+        assert error < 0.5 * spread
+        codes[:, :2] = codes[:, :2].roll(1, dims=0)
+        assert squared_error(images, model.decode(codes)) > 2 * error
+
+
+def test_vitae_asks_for_both_parts_of_a_code() -> None:
+    for perspective_dims in (0, 4):
+        with pytest.raises(ValueError, match=r"perspective_dims is .*between 1 and 3"):
+            VITAE(SHAPE, latent_dim=4, perspective_dims=perspective_dims)

@@ -38,3 +38,15 @@ class AffineTransformer(nn.Module):
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
         return warp(images, F.affine_grid(self.matrices(codes), list(images.shape), align_corners=False))
+
+
+class DiffeomorphicTransformer(AffineTransformer):
+    """An affine transformer whose (A, t) is a matrix exponential: an inverse exists, whatever the network gives.
+
+    With the network's output V as a velocity, points follow dp/ds = V (p, 1) for a unit of time, so that −V leads
+    back (arXiv 1906.11881).
+    """
+
+    def matrices(self, codes: Tensor) -> Tensor:
+        velocities = self.network(codes).unflatten(1, (2, 3))
+        return torch.linalg.matrix_exp(F.pad(velocities, (0, 0, 0, 1)))[:, :2]
