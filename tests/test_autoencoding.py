@@ -14,6 +14,7 @@ from methods.autoencoders.beta_vae import BetaVAE
 from methods.autoencoders.vae import VAE
 from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import encode_epoch
+from methods.parts.densities import Density
 from tests.blurred_bars import SHAPE, digits
 
 
@@ -44,9 +45,9 @@ def test_hyperparameters_are_keyword_arguments_and_attributes() -> None:
     assert (model.penalty, model.latent_dim, model.image_shape) == (2.0, 3, SHAPE)
     assert model.optimizer.param_groups[0]["lr"] == 1e-2
     with pytest.raises(TypeError, match="unexpected keyword"):
-        Sparse(SHAPE, penality=2.0)  # type: ignore[call-arg]
+        Sparse(SHAPE, penality=2.0)  # type: ignore[call-arg]  # misspelled on purpose
     with pytest.raises(TypeError, match="positional"):
-        Sparse(SHAPE, 2.0)  # type: ignore[misc]
+        Sparse(SHAPE, 2.0)  # type: ignore[misc]  # positional on purpose
 
 
 def test_a_part_named_like_a_hyperparameter_is_an_error_of_the_author() -> None:
@@ -55,7 +56,7 @@ def test_a_part_named_like_a_hyperparameter_is_an_error_of_the_author() -> None:
 
         def setup(self) -> None:
             super().setup()
-            self.prior = nn.Linear(1, 1)  # type: ignore[assignment]
+            self.prior = nn.Linear(1, 1)  # type: ignore[assignment]  # the mistake
 
     with pytest.raises(TypeError, match="prior is a hyperparameter; name the part made from it otherwise"):
         Clash(SHAPE, width=4)
@@ -92,9 +93,9 @@ def test_codes_of_an_epoch_are_those_of_eval_mode() -> None:
 
 
 @pytest.mark.parametrize("density", ["gaussian", "gaussian-mixture"])
-def test_samples_come_from_the_density_fitted_to_the_codes(density: str) -> None:
+def test_samples_come_from_the_density_fitted_to_the_codes(density: Density) -> None:
     torch.manual_seed(0)
-    model = VAE(SHAPE, latent_dim=2, width=4, density=density)  # type: ignore[arg-type]
+    model = VAE(SHAPE, latent_dim=2, width=4, density=density)
     model.steps_per_epoch = 8
     assert model.finish(iter([digits(32)] * 8)) is None
     codes = model.eval().encode(digits(32)).detach()
@@ -106,8 +107,10 @@ def test_samples_come_from_the_density_fitted_to_the_codes(density: str) -> None
 
 def test_an_autoencoder_says_what_it_cannot_tell() -> None:
     model = AE(SHAPE, width=4)
-    for ask in (model.posterior, model.rate_distortion, model.score, model.components, model.component_codes):
+    for name in ("posterior", "rate_distortion", "score", "components"):
         with pytest.raises(Unsupported, match="ae has no"):
-            ask(digits(2))  # type: ignore[operator]
+            getattr(model, name)(digits(2))
+    with pytest.raises(Unsupported, match="ae has no mixture"):
+        model.component_codes(2)
     with pytest.raises(Unsupported, match="ae has no causal prior"):
         model.causal_mask()
