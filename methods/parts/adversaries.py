@@ -15,23 +15,14 @@ from methods.parts.networks import ImageShape, dense_layers
 
 
 class CodeDiscriminator(nn.Module):
-    """Codes [B, latent_dim] -> logits [B] of coming from the prior: hidden layers of `width` ReLU units.
+    """Codes [B, latent_dim] -> logits [B] of coming from the prior: hidden layers of `width` ReLU units."""
 
-    With `known_prior`, the log-density of N(0, I) is added to the logit, so that the network has only the codes' own to
-    learn (from arXiv 1701.04722; `gan_p_trick` in the authors' code, whose constant is that of one dimension, and which
-    pairs every logit with every code's norm; here each has its own).
-    """
-
-    def __init__(self, latent_dim: int, *, width: int, hidden_layers: int = 4, known_prior: bool = False) -> None:
+    def __init__(self, latent_dim: int, *, width: int, hidden_layers: int = 4) -> None:
         super().__init__()
         self.layers = dense_layers([latent_dim, *[width] * hidden_layers, 1], nn.ReLU)
-        self.known_prior = known_prior
 
     def forward(self, codes: Tensor) -> Tensor:
-        logits = self.layers(codes).squeeze(1)
-        if self.known_prior:
-            logits = logits - 0.5 * codes.square().sum(dim=1) - 0.5 * math.log(2 * math.pi)
-        return logits
+        return self.layers(codes).squeeze(1)
 
 
 class JointCritic(nn.Module):
