@@ -259,6 +259,19 @@ def test_gecos_multiplier_follows_the_moving_average_of_the_constraint() -> None
     assert multiplier != 1
 
 
+@pytest.mark.parametrize(("multiplier", "side"), [(10.0, -1), (0.1, 1)])
+def test_geco_settles_at_its_constraint_from_either_side(multiplier: float, side: int) -> None:
+    model = GECO(
+        SHAPE, latent_dim=3, width=4, lr=1e-2, batch_norm=False, tolerance=1.5, multiplier_every=5, momentum=0.9
+    )
+    model.log_multiplier.fill_(math.log(multiplier))
+    images = digits()
+    constraints = [model.train_step(images)["constraint"].item() for _ in range(800)]
+    before, settled = (sum(part) / 100 for part in (constraints[100:200], constraints[-100:]))
+    assert side * before > 1
+    assert abs(settled) < 0.2  # of κ² = 2.25
+
+
 # VampPrior
 
 

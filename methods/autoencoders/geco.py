@@ -33,7 +33,8 @@ class GECO(VAE):
     momentum: float = 0.99
     """Of the constraint's moving average."""
     multiplier_every: int = 100
-    """Updates of encoder and decoder for one of λ."""
+    """Updates of encoder and decoder for one of λ. Where it is well below the average's memory, 1 / (1 − momentum)
+    updates, λ overshoots and the error swings around κ² instead of settling."""
 
     def setup(self) -> None:
         super().setup()
