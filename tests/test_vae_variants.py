@@ -309,6 +309,15 @@ def test_vampprior_draws_lie_about_the_codes_of_its_pseudo_inputs() -> None:
     torch.testing.assert_close(draws.var(dim=0), spread, atol=0, rtol=0.1)
 
 
+def test_vampprior_components_are_the_posteriors_of_its_pseudo_inputs() -> None:
+    model = trained(VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=4, start_from_data=True), 10)
+    with torch.no_grad():
+        draws = model.component_codes(20_000)
+        mean, log_variance = model.posterior(model.pseudo_images.clamp(0, 1))
+    torch.testing.assert_close(draws.mean(dim=1), mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(draws.var(dim=1), log_variance.exp(), atol=0, rtol=0.1)
+
+
 def test_vampprior_pseudo_inputs_may_start_as_training_images() -> None:
     model = VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=40, start_from_data=True)
     model.prepare(repeat(digits()))

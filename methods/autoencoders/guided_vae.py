@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.base import Losses
-from methods.parts.autoencoding import draw_gaussian, squared_error
+from methods.parts.autoencoding import squared_error
 from methods.parts.networks import ImageShape
 from methods.parts.spatial import AffineTransformer
 
@@ -75,13 +75,9 @@ class GuidedVAE(VAE):
         self.guide = DeformablePCA(self.image_shape, self.latent_dim, self.guided_dims, 8 * self.width)
         self.optimizer.add_param_group({"params": self.guide.parameters()})
 
-    def objective(self, images: Tensor) -> Losses:
-        mean, log_variance = self.posterior(images)
-        codes = draw_gaussian(mean, log_variance)
-        parts = {
-            "reconstruction": self.distortion(images, self.decoder(codes)).mean(),
-            "regularizer": self.regularizer(codes, mean, log_variance),
+    def terms(self, images: Tensor, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Losses:
+        return {
+            **super().terms(images, codes, mean, log_variance),
             "guide": self.guide_weight * squared_error(images, self.guide(codes)),
             "overlap": self.overlap_weight * self.guide.overlap(),
         }
-        return {"loss": sum(parts.values(), start=images.new_zeros(())), **parts}

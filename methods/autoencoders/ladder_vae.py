@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from methods.autoencoders.vae import VAE
-from methods.base import Losses, Unsupported
+from methods.base import Unsupported
 from methods.parts.autoencoding import draw_gaussian
-from methods.parts.divergences import kl_to_standard_normal
 from methods.parts.ladder import FeatureLadder, MarkovDecoder, layer_sizes
 
 
@@ -60,7 +57,7 @@ class LadderVAE(VAE):
         linear = nn.Linear(inputs, outputs)
         return nn.Sequential(linear, nn.BatchNorm1d(outputs)) if self.latent_batch_norm else linear
 
-    def infer(self, images: Tensor, *, draw: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def infer(self, images: Tensor, *, draw: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Codes, and mean and log-variance of each layer's given those above, [B, latent_dim] all three.
 
         Args:
@@ -86,28 +83,18 @@ class LadderVAE(VAE):
         return self.infer(images, draw=False)[0]
 
     def draw_codes(self, images: Tensor) -> Tensor:
-        return self.infer(images, draw=True)[0]
+        return self.infer(images)[0]
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         raise Unsupported(f"{self.name} has a posterior whose layers depend on each other")
 
-    def objective(self, images: Tensor) -> Losses:
-        codes, mean, log_variance = self.infer(images, draw=True)
-        reconstruction = self.distortion(images, self.decoder(codes)).mean()
-        regularizer = self.beta() * self.regularizer(codes, mean, log_variance)
-        return {"loss": reconstruction + regularizer, "reconstruction": reconstruction, "regularizer": regularizer}
+    def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        return self.beta() * super().regularizer(codes, mean, log_variance)
 
     def beta(self) -> float:
         """Weight of the KL terms at the coming step; 1 outside training, so that losses compare for early stopping."""
         steps = self.warm_up * self.planned_steps
         return min(self.steps_done / steps, 1.0) if self.training and steps else 1.0
-
-    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        codes, mean, log_variance = self.infer(images, draw=True)
-        distortion = self.distortion(images, self.decoder(codes))
-        if self.likelihood == "gaussian":
-            distortion = distortion + 0.5 * math.log(2 * math.pi) * math.prod(self.image_shape)
-        return kl_to_standard_normal(mean, log_variance), distortion
 
 
 def merge(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,9 +86,6 @@ class VaDE(VAE):
         gaussian = 0.5 * (squared + log_ratio.exp() - log_ratio - 1).sum(dim=2)
         return (log_gamma.exp() * (gaussian + log_gamma - self.logits.log_softmax(dim=0))).sum(dim=1)
 
-    def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        return self.divergences(codes, mean, log_variance).mean()
-
     def draw_prior(self, count: int) -> Tensor:
         members = torch.multinomial(self.logits.softmax(dim=0), count, replacement=True)
         return draw_gaussian(self.means[members], self.log_variances[members])
@@ -103,9 +100,3 @@ class VaDE(VAE):
 
     def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
         raise Unsupported(f"{self.name} has a mixture as its prior, not N(0, I)")
-
-    def score(self, images: Tensor) -> Tensor:
-        """The negative evidence lower bound, up to a constant."""
-        mean, log_variance = self.posterior(images)
-        codes = draw_gaussian(mean, log_variance)
-        return self.distortion(images, self.decoder(codes)) + self.divergences(codes, mean, log_variance)

@@ -15,8 +15,8 @@ from methods.parts.divergences import kl_to_standard_normal
 class VAE(GaussianAutoencoder):
     """Minimizes E[−log p(x | z)] + KL(q(z | x) ‖ N(0, I)), the negative evidence lower bound.
 
-    Defaults are those of the GWAE paper's baselines (arXiv 2209.07007). Variants override `regularizer` or
-    `distortion`.
+    Defaults are those of the GWAE paper's baselines (arXiv 2209.07007). Variants override as little as they need:
+    `regularizer` or `distortion`; `divergences` for another prior; `infer` for another posterior; `terms` to add some.
     """
 
     name = "vae"
@@ -29,11 +29,20 @@ class VAE(GaussianAutoencoder):
     the cross-entropy, as in the 2019 study of disentanglement (arXiv 1811.12359)."""
 
     def objective(self, images: Tensor) -> Losses:
+        terms = self.terms(images, *self.infer(images))
+        return {"loss": sum(terms.values(), start=images.new_zeros(())), **terms}
+
+    def infer(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws of the posteriors, their means and their log-variances, [B, latent_dim] all three."""
         mean, log_variance = self.posterior(images)
-        codes = draw_gaussian(mean, log_variance)
-        reconstruction = self.distortion(images, self.decoder(codes)).mean()
-        regularizer = self.regularizer(codes, mean, log_variance)
-        return {"loss": reconstruction + regularizer, "reconstruction": reconstruction, "regularizer": regularizer}
+        return draw_gaussian(mean, log_variance), mean, log_variance
+
+    def terms(self, images: Tensor, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Losses:
+        """Scalars whose sum is the objective, from images and what was inferred of them."""
+        return {
+            "reconstruction": self.distortion(images, self.decoder(codes)).mean(),
+            "regularizer": self.regularizer(codes, mean, log_variance),
+        }
 
     def distortion(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         """−log p(x | z) of each image, [B, C, H, W] -> [B], without the Gaussian's constant ½ D log 2π."""
@@ -41,19 +50,28 @@ class VAE(GaussianAutoencoder):
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """What is added to the reconstruction; `codes` are draws of the posteriors, [B, latent_dim] all three."""
-        return kl_to_standard_normal(mean, log_variance).mean()
+        return self.divergences(codes, mean, log_variance).mean()
 
-    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.posterior(images)
-        distortion = self.distortion(images, self.decoder(draw_gaussian(mean, log_variance)))
+    def divergences(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """KL(q(z | x) ‖ p(z)) of each image, or an estimate at its code, [B, latent_dim] all three -> [B]."""
+        return kl_to_standard_normal(mean, log_variance)
+
+    def negative_bound(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts of the negative evidence lower bound, with all constants, at a draw of each posterior: [B]
+        each, `divergences` and −log p(x | z), whatever their weights in training."""
+        codes, mean, log_variance = self.infer(images)
+        distortion = self.distortion(images, self.decoder(codes))
         if self.likelihood == "gaussian":
             distortion = distortion + 0.5 * math.log(2 * math.pi) * math.prod(self.image_shape)
-        return kl_to_standard_normal(mean, log_variance), distortion
+        return self.divergences(codes, mean, log_variance), distortion
+
+    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.negative_bound(images)
 
     def score(self, images: Tensor) -> Tensor:
-        """The negative evidence lower bound, whatever the weights of its parts in training."""
-        rate, distortion = self.rate_distortion(images)
-        return rate + distortion
+        """The negative evidence lower bound."""
+        divergences, distortion = self.negative_bound(images)
+        return divergences + distortion
 
 
 def negative_log_likelihood(images: Tensor, reconstructions: Tensor, likelihood: Likelihood) -> Tensor:

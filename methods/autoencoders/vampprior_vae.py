@@ -60,19 +60,15 @@ class VampPriorVAE(VAE):
         members = torch.randint(len(means), (count,), device=self.device)
         return draw_gaussian(means[members], log_variances[members])
 
-    def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        return self.log_ratios(codes, mean, log_variance).mean()
+    def component_codes(self, count: int) -> Tensor:
+        """Of the posterior of each pseudo-input."""
+        means, log_variances = (values[:, None].expand(-1, count, -1) for values in self.mixture())
+        return draw_gaussian(means, log_variances)
 
-    def log_ratios(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """log q(z | x) − log p(z) of each code, [B, latent_dim] -> [B]: the rate's estimate at one draw."""
+    def divergences(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """log q(z | x) − log p(z) of each code, the divergence's estimate at one draw."""
         log_posterior = gaussian_log_density(codes, mean, log_variance).sum(dim=1)
         return log_posterior - log_mixture_density(codes, *self.mixture())
 
     def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        raise Unsupported(f"{self.name} has a mixture as its prior, its rate no closed form")
-
-    def score(self, images: Tensor) -> Tensor:
-        """The negative evidence lower bound at one draw, up to a constant, under the mixture."""
-        mean, log_variance = self.posterior(images)
-        codes = draw_gaussian(mean, log_variance)
-        return self.log_ratios(codes, mean, log_variance) + self.distortion(images, self.decoder(codes))
+        raise Unsupported(f"{self.name} has a mixture as its prior, not N(0, I)")
