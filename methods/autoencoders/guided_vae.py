@@ -65,15 +65,14 @@ class GuidedVAE(VAE):
     overlap_weight: float = 1.0
     """w_o."""
 
-    def setup(self) -> None:
+    def make_networks(self) -> None:
         if not 0 < self.guided_dims < self.latent_dim:
             raise ValueError(
                 f"{self.name}: guided_dims is {self.guided_dims}; choose it between 1 and {self.latent_dim - 1}, so "
                 f"that both parts of a code of {self.latent_dim} dimensions have some"
             )
-        super().setup()
+        super().make_networks()
         self.guide = DeformablePCA(self.image_shape, self.latent_dim, self.guided_dims, 8 * self.width)
-        self.optimizer.add_param_group({"params": self.guide.parameters()})
 
     def terms(self, images: Tensor, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Losses:
         return {

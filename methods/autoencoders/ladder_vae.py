@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.autoencoders.vae import VAE
@@ -42,8 +42,7 @@ class LadderVAE(VAE):
     lr: float = 2e-4
     """As in the authors' code; 1e-4 in the GWAE paper's baseline."""
 
-    def setup(self) -> None:
-        super().setup()
+    def make_networks(self) -> None:
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
         sizes = layer_sizes(self.latent_dim, [2**layer for layer in reversed(range(self.num_layers))])
         self.encoder: FeatureLadder = FeatureLadder(
@@ -51,7 +50,6 @@ class LadderVAE(VAE):
         )
         self.decoder: MarkovDecoder = MarkovDecoder(self.network, shape, sizes, width=width, batch_norm=batch_norm)
         self.heads = nn.ModuleList(self._head(8 * width, 2 * size) for size in sizes)
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr)
 
     def _head(self, inputs: int, outputs: int) -> nn.Module:
         linear = nn.Linear(inputs, outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -44,14 +44,12 @@ class RAE(NetworkAutoencoder):
     """Learning rate; 1e-3 for CelebA."""
     density: Density = "gaussian-mixture"
 
-    def setup(self) -> None:
-        super().setup()
+    def make_networks(self) -> None:
+        super().make_networks()
         if self.regularizer == "spectral":
             for layer in [*self.encoder.modules(), *self.decoder.modules()]:
                 if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     spectral_norm(layer)
-            # What is trained now are the weights before normalization.
-            self.optimizer = optim.Adam(self.parameters(), lr=self.lr)
 
     def objective(self, images: Tensor) -> Losses:
         codes = self.encoder(images)

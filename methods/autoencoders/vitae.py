@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder
@@ -78,18 +78,16 @@ class VITAE(VAE):
     lr: float = 1e-3
     """As in the authors' code; 1e-4 in the GWAE paper's baseline."""
 
-    def setup(self) -> None:
+    def make_networks(self) -> None:
         perspective_dims = self.latent_dim // 2 if self.perspective_dims is None else self.perspective_dims
         if not 0 < perspective_dims < self.latent_dim:
             raise ValueError(
                 f"{self.name}: perspective_dims is {perspective_dims}; choose it between 1 and {self.latent_dim - 1}, "
                 f"so that both parts of a code of {self.latent_dim} dimensions have some"
             )
-        super().setup()
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
         sizes = [perspective_dims, self.latent_dim - perspective_dims]
         self.encoder: TwoEncoders = TwoEncoders(self.network, shape, sizes, width=width, batch_norm=batch_norm)
         self.decoder: TransformingDecoder = TransformingDecoder(
             self.network, shape, sizes, width=width, batch_norm=batch_norm
         )
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr)

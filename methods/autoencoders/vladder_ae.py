@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import optim
-
 from methods.autoencoders.vae import VAE
 from methods.parts.ladder import DeepToShallowDecoder, ShallowToDeepEncoder, layer_sizes
 
@@ -26,8 +24,7 @@ class VLadderAE(VAE):
     lr: float = 2e-4
     """As in the authors' code; 1e-4 in the GWAE paper's baseline."""
 
-    def setup(self) -> None:
-        super().setup()
+    def make_networks(self) -> None:
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
         sizes = layer_sizes(self.latent_dim, [1] * self.num_layers)
         self.encoder: ShallowToDeepEncoder = ShallowToDeepEncoder(
@@ -36,4 +33,3 @@ class VLadderAE(VAE):
         self.decoder: DeepToShallowDecoder = DeepToShallowDecoder(
             self.network, shape, sizes, width=width, batch_norm=batch_norm
         )
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr)

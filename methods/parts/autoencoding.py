@@ -46,7 +46,8 @@ class DeclaredAutoencoder(Autoencoder):
 class NetworkAutoencoder(DeclaredAutoencoder):
     """An encoder, a decoder, N(0, I) as the prior, and Adam. Subclasses give `objective`.
 
-    Where more than encoder and decoder is trained, `setup` and `train_step` are extended.
+    Where more than encoder and decoder is trained, `setup` and `train_step` are extended; where these two are others,
+    `make_networks` is overridden.
     """
 
     image_shape: ImageShape = field(kw_only=False)
@@ -67,16 +68,20 @@ class NetworkAutoencoder(DeclaredAutoencoder):
     encoder_outputs = 1  # numbers the encoder gives for each dimension of the code
 
     def setup(self) -> None:
+        self.make_networks()
+        self.optimizer: optim.Optimizer = optim.Adam(self.parameters(), lr=self.lr)
+        self.steps_done = 0
+        if self.density != "prior":
+            self.fitted_density = FittedMixture(self.latent_dim, COMPONENTS[self.density])
+
+    def make_networks(self) -> None:
+        """Makes `encoder` and `decoder`; what else is made here is trained with them."""
         outputs = self.encoder_outputs * self.latent_dim
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
         self.encoder: nn.Module = build_encoder(self.network, shape, outputs, width=width, batch_norm=batch_norm)
         self.decoder: nn.Module = build_decoder(
             self.network, shape, self.latent_dim, width=width, batch_norm=batch_norm
         )
-        self.optimizer: optim.Optimizer = optim.Adam(self.parameters(), lr=self.lr)
-        self.steps_done = 0
-        if self.density != "prior":
-            self.fitted_density = FittedMixture(self.latent_dim, COMPONENTS[self.density])
 
     @property
     def device(self) -> torch.device:
