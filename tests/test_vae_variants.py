@@ -345,7 +345,7 @@ def test_the_second_stage_minimizes_the_negative_evidence_bound_of_codes() -> No
     decoded = model.decoder(mean + (0.5 * log_variance).exp() * torch.randn(5, 3))
     expected = _kl(mean, log_variance) - Independent(Normal(decoded, math.exp(-0.7)), 1).log_prob(codes)
     torch.manual_seed(2)
-    torch.testing.assert_close(model.loss(codes), expected.mean())
+    torch.testing.assert_close(model.negative_bound(codes), expected)
 
 
 def test_the_second_stage_learns_the_distribution_of_the_codes() -> None:
@@ -366,10 +366,32 @@ def test_the_second_stage_takes_twice_the_steps_and_leaves_the_first_as_it_is() 
     assert len(steps) == 10
 
 
-def test_a_fitted_density_takes_the_place_of_the_second_stage() -> None:
-    model = TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8, density="gaussian")
-    assert list(model.finish(repeat(digits()))) == []
-    assert not torch.equal(model.fitted_density.means, torch.zeros(1, 2))
+def test_samples_come_from_a_fitted_density_where_there_is_one_not_from_the_second_stage() -> None:
+    model = trained(TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8, density="gaussian"), 5)
+    with torch.no_grad():
+        codes, samples = model.encode(digits()), model.sample_prior(20_000)
+    torch.testing.assert_close(samples.mean(dim=0), codes.mean(dim=0), atol=0.02, rtol=0.05)
+    torch.testing.assert_close(samples.var(dim=0), codes.var(dim=0, correction=0), atol=0.01, rtol=0.1)
+
+
+def test_two_stage_vaes_score_is_the_bound_of_both_stages_as_torch_distributions_have_it() -> None:
+    model = trained(TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=16, lr=1e-2), 10)
+    images = digits(4)
+    with torch.no_grad():
+        torch.manual_seed(2)
+        score = model.score(images)
+        torch.manual_seed(2)
+        first = _posterior(*model.posterior(images))
+        codes = first.rsample()
+        mean, log_variance = model.second_stage.encoder(codes).chunk(2, dim=1)
+        noise = _posterior(mean, log_variance).rsample()
+        prior = Independent(Normal(model.second_stage.decoder(noise), model.second_stage.log_gamma.exp()), 1)
+        observed = -6 + math.log1p(math.exp(model.log_sigma.item() + 6))
+        expected = -Independent(Normal(model.decode(codes), math.exp(observed)), 3).log_prob(images)
+        expected += first.log_prob(codes) - prior.log_prob(codes) + _kl(mean, log_variance)
+    torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-3)
+    with pytest.raises(Unsupported, match="two-stage-vae learns the prior of its codes"):
+        model.rate_distortion(images)
 
 
 def test_two_stage_vae_halves_its_learning_rate_after_each_three_eighths() -> None:

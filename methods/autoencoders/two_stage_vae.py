@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from methods.autoencoders.sigma_vae import SigmaVAE
-from methods.base import Losses
+from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import draw_gaussian
 from methods.parts.divergences import kl_to_standard_normal
 from methods.parts.networks import dense_layers
@@ -44,22 +44,26 @@ class CodeVAE(nn.Module):
         noise = torch.randn(count, self.dim, device=self.log_gamma.device)
         return draw_gaussian(self.decoder(noise), 2 * self.log_gamma)
 
-    def loss(self, codes: Tensor) -> Tensor:
-        """The negative evidence lower bound, all constants included."""
+    def negative_bound(self, codes: Tensor) -> Tensor:
+        """The negative evidence lower bound of each code at a draw of u, with all constants: [B, d] -> [B]."""
         mean, log_variance = self.encoder(codes).chunk(2, dim=1)
         decoded = self.decoder(draw_gaussian(mean, log_variance))
         log_likelihood = gaussian_log_density(codes, decoded, 2 * self.log_gamma).sum(dim=1)
-        return (kl_to_standard_normal(mean, log_variance) - log_likelihood).mean()
+        return kl_to_standard_normal(mean, log_variance) - log_likelihood
 
 
 class TwoStageVAE(SigmaVAE):
     """A VAE with learned variance γ² of its decoder, then a second VAE of its codes (arXiv 1903.05789, section 4).
 
-    The first is a σ-VAE whose σ is learned. Its codes fill a distribution that need not be N(0, I), which the second,
-    trained afterwards on draws of the training images' posteriors, learns: samples are decoded from its draws. The
-    evidence bound is the first stage's, which N(0, I) is the prior of. Learning rates are halved after 3/8 and 6/8 of
-    either stage, as in the authors' settings (400 and 800 epochs). In the GWAE paper's code both γ are networks of the
-    code, the stages share the budget evenly, and codes in evaluation are the second's.
+    The first is a σ-VAE whose σ is learned. Its codes z fill a distribution that need not be N(0, I), which the second,
+    trained afterwards on draws of the training images' posteriors, learns: the model is then u → z → x, where u is
+    N(0, I) and the second stage's p(z) takes the place of the first's prior. Codes in evaluation are z, which images
+    are reconstructed from. The score is the negative evidence lower bound of the whole, E[−log p(x | z) + log q(z | x)
+    − log p(z | u)] + KL(q(u | z) ‖ N(0, I)).
+
+    Learning rates are halved after 3/8 and 6/8 of either stage, as in the authors' settings (400 and 800 epochs). In
+    the GWAE paper's code both γ are networks of the code, the stages share the budget evenly, and codes in evaluation
+    are the second's.
     """
 
     name = "two-stage-vae"
@@ -81,13 +85,24 @@ class TwoStageVAE(SigmaVAE):
     def draw_prior(self, count: int) -> Tensor:
         return self.second_stage(count)
 
+    def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """The first stage's, whose prior is N(0, I)."""
+        return kl_to_standard_normal(mean, log_variance).mean()
+
+    def divergences(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """log q(z | x) − log p(z) of each code, where the second stage's bound stands for log p(z)."""
+        log_posterior = gaussian_log_density(codes, mean, log_variance).sum(dim=1)
+        return log_posterior + self.second_stage.negative_bound(codes)
+
+    def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        raise Unsupported(f"{self.name} learns the prior of its codes, which is not N(0, I)")
+
     def train_step(self, images: Tensor) -> Losses:
         set_learning_rate(self.optimizer, self.lr * halvings(self.steps_done, self.planned_steps))
         return super().train_step(images)
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
-        if self.density == "prior":
-            yield from self.train_second_stage(batches)
+        yield from self.train_second_stage(batches)
         super().finish(batches)
 
     def train_second_stage(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
@@ -97,7 +112,7 @@ class TwoStageVAE(SigmaVAE):
         for step in range(steps):
             set_learning_rate(optimizer, self.lr * halvings(step, steps))
             chosen = torch.randint(len(mean), (batch_size,), device=self.device)
-            loss = self.second_stage.loss(draw_gaussian(mean[chosen], log_variance[chosen]))
+            loss = self.second_stage.negative_bound(draw_gaussian(mean[chosen], log_variance[chosen])).mean()
             update(optimizer, loss)
             yield {"second_stage": loss}
 
