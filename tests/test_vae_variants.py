@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from methods.autoencoders.beta_tcvae import BetaTCVAE
 from methods.autoencoders.dip_vae import DIPVAE
 from methods.autoencoders.factor_vae import FactorVAE
 from methods.autoencoders.geco import GECO
+from methods.autoencoders.hfvae import HFVAE
 from methods.autoencoders.info_vae import InfoVAE
 from methods.autoencoders.sigma_vae import SigmaVAE
 from methods.autoencoders.two_stage_vae import CodeVAE, TwoStageVAE
@@ -25,7 +26,7 @@ from methods.autoencoders.vae import VAE
 from methods.autoencoders.vampprior_vae import VampPriorVAE
 from methods.base import Autoencoder, Unsupported
 from methods.parts.autoencoding import squared_error
-from methods.parts.variational import aggregate_log_weights, decompose_kl
+from methods.parts.variational import aggregate_log_weights, correlation_within_groups, decompose_kl
 from tests.blurred_bars import SHAPE, digits, trained
 
 
@@ -69,6 +70,37 @@ def test_beta_tcvae_weighs_the_total_correlation_of_a_dataset_of_as_many_batches
     _, correlation, _ = decompose_kl(codes, mean, log_variance, aggregate_log_weights("stratified", 6, 42))
     estimate = _posterior(mean, log_variance).log_prob(codes) - _standard_normal(3).log_prob(codes)
     torch.testing.assert_close(model.regularizer(codes, mean, log_variance), estimate.mean() + 4 * correlation)
+
+
+# HFVAE
+
+
+def test_hfvae_weighs_information_and_correlations_between_and_within_groups() -> None:
+    model = HFVAE(SHAPE, latent_dim=4, width=4, num_groups=2, alpha=2.0, beta=5.0, gamma=3.0)
+    model.steps_per_epoch = 7
+    codes, mean, log_variance = torch.randn(3, 6, 4)
+    log_weights = aggregate_log_weights("balanced", 6, 42)
+    information, correlation, _ = decompose_kl(codes, mean, log_variance, log_weights)
+    within = correlation_within_groups(codes, mean, log_variance, log_weights, 2)
+    estimate = (_posterior(mean, log_variance).log_prob(codes) - _standard_normal(4).log_prob(codes)).mean()
+    expected = estimate + information + 4 * (correlation - within) + 2 * within
+    torch.testing.assert_close(model.regularizer(codes, mean, log_variance), expected)
+
+
+def test_hfvae_with_groups_of_one_dimension_is_the_beta_tcvae() -> None:
+    settings: dict[str, Any] = {"latent_dim": 4, "width": 4, "beta": 5.0, "estimator": "stratified"}
+    codes, mean, log_variance = torch.randn(3, 6, 4)
+    found, expected = (
+        model.regularizer(codes, mean, log_variance)
+        for model in (HFVAE(SHAPE, num_groups=4, gamma=100.0, **settings), BetaTCVAE(SHAPE, **settings))
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("num_groups", [0, 5])
+def test_hfvae_needs_groups_that_have_dimensions(num_groups: int) -> None:
+    with pytest.raises(ValueError, match="num_groups"):
+        HFVAE(SHAPE, latent_dim=4, width=4, num_groups=num_groups)
 
 
 # DIP-VAE

@@ -16,6 +16,7 @@ from methods.parts.variational import (
     AggregateEstimator,
     aggregate_log_weights,
     biased_mmd,
+    correlation_within_groups,
     covariance_penalties,
     decompose_kl,
     gaussian_log_density,
@@ -51,21 +52,28 @@ def test_weighted_estimates_weigh_all_alike() -> None:
     torch.testing.assert_close(aggregate_log_weights("weighted", 4, 100).exp(), torch.full((4, 4), 1 / 400))
 
 
-def test_stratified_weights_sum_to_1_and_give_an_image_its_share_of_the_dataset() -> None:
-    weights = aggregate_log_weights("stratified", 5, 100).exp()
+@pytest.mark.parametrize("estimator", ["stratified", "balanced"])
+def test_unbiased_weights_sum_to_1_and_give_an_image_its_share_of_the_dataset(estimator: AggregateEstimator) -> None:
+    weights = aggregate_log_weights(estimator, 5, 100).exp()
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(5))
     torch.testing.assert_close(weights.diagonal(), torch.full((5,), 0.01))
 
 
-def test_stratified_estimates_are_unbiased() -> None:
+def test_balanced_weights_of_other_images_are_equal() -> None:
+    weights = aggregate_log_weights("balanced", 5, 100).exp()
+    torch.testing.assert_close(weights[~torch.eye(5, dtype=torch.bool)], torch.full((20,), 0.99 / 4))
+
+
+@pytest.mark.parametrize("estimator", ["stratified", "balanced"])
+def test_stratified_and_balanced_estimates_are_unbiased(estimator: AggregateEstimator) -> None:
     densities = torch.tensor([0.3, 1.7, 0.2, 4.0, 0.9])  # q(z | x) of each of five images, at a z of the first
-    weights = aggregate_log_weights("stratified", 3, 5).exp()[0]
+    weights = aggregate_log_weights(estimator, 3, 5).exp()[0]
     batches = [(0, *others) for others in itertools.permutations(range(1, 5), 2)]
     estimates = torch.stack([weights @ densities[list(batch)] for batch in batches])
     torch.testing.assert_close(estimates.mean(), densities.mean())
 
 
-@pytest.mark.parametrize("estimator", ["weighted", "stratified"])
+@pytest.mark.parametrize("estimator", ["weighted", "stratified", "balanced"])
 def test_decomposition_and_its_gradients_are_those_of_the_definition(estimator: AggregateEstimator) -> None:
     codes, mean, log_variance = (torch.randn(6, 3, requires_grad=True) for _ in range(3))
     log_weights = aggregate_log_weights(estimator, 6, 50)
@@ -101,6 +109,28 @@ def test_total_correlation_of_correlated_codes_is_the_gaussians() -> None:
     _, correlation, dimension_wise = decompose_kl(codes, mean, log_variance, _evenly(2000))
     assert correlation.item() == pytest.approx(-0.5 * math.log(1 - 0.81**2), abs=0.05)
     assert dimension_wise.item() == pytest.approx(0, abs=0.05)
+
+
+def test_correlation_within_groups_is_that_of_the_definition() -> None:
+    codes, mean, log_variance = (torch.randn(6, 5, requires_grad=True) for _ in range(3))
+    log_weights = aggregate_log_weights("balanced", 6, 50)
+    found = correlation_within_groups(codes, mean, log_variance, log_weights, 2)
+    parts = [[values[:, group] for values in (codes, mean, log_variance)] for group in ([0, 1, 2], [3, 4])]
+    first, second = (_decomposition(*part, log_weights.exp())[1] for part in parts)
+    torch.testing.assert_close(found, first + second)
+    _same_gradients(found, first + second, [codes, mean, log_variance])
+
+
+@pytest.mark.parametrize(("order", "expected_within"), [([0, 1, 2, 3], 1.0), ([0, 2, 1, 3], 0.0)])
+def test_correlation_is_within_groups_where_they_hold_what_is_correlated(
+    order: list[int], expected_within: float
+) -> None:
+    # Two independent pairs of codes of correlation 0.81, as above.
+    mean = 0.9 * torch.randn(2000, 2).repeat_interleave(2, dim=1)[:, order]
+    log_variance = torch.full((2000, 4), math.log(0.19))
+    codes = mean + 0.19**0.5 * torch.randn(2000, 4)
+    found = correlation_within_groups(codes, mean, log_variance, _evenly(2000), 2)
+    assert found.item() == pytest.approx(-expected_within * math.log(1 - 0.81**2), abs=0.1)
 
 
 # Shuffled dimensions

@@ -21,12 +21,17 @@ class BetaTCVAE(VAE):
     summary = "VAE with a weight on the total correlation of its codes alone."
 
     beta: float = 6.0
-    """Weight of the total correlation; 6 for dSprites in the authors' README, 2 in the GWAE paper's CelebA baseline."""
+    """Weight of the total correlation; 6 in the authors' README, 2 in the GWAE paper's CelebA baseline."""
     estimator: AggregateEstimator = "weighted"
-    """Of the aggregate posterior: minibatch-"weighted", the authors' choice, or "stratified" sampling."""
+    """Of the aggregate posterior: minibatch-"weighted", the default of the authors' code, "stratified", or "balanced",
+    see `aggregate_log_weights`."""
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        dataset_size = max(self.steps_per_epoch, 1) * len(codes)
-        log_weights = aggregate_log_weights(self.estimator, len(codes), dataset_size).to(codes.device)
+        log_weights = self.log_weights(codes)
         information, total_correlation, dimension_wise = decompose_kl(codes, mean, log_variance, log_weights)
         return information + self.beta * total_correlation + dimension_wise
+
+    def log_weights(self, codes: Tensor) -> Tensor:
+        """Log-weights [B, B] of the posteriors of a batch in the estimate of the aggregate one at its codes."""
+        dataset_size = max(self.steps_per_epoch, 1) * len(codes)
+        return aggregate_log_weights(self.estimator, len(codes), dataset_size).to(codes.device)

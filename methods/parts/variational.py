@@ -14,7 +14,7 @@ from torch import Tensor
 
 from methods.parts.divergences import Kernel, squared_distances
 
-AggregateEstimator = Literal["weighted", "stratified"]
+AggregateEstimator = Literal["weighted", "stratified", "balanced"]
 
 
 def gaussian_log_density(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -34,24 +34,28 @@ def log_mixture_density(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Te
 
 
 def aggregate_log_weights(estimator: AggregateEstimator, batch_size: int, dataset_size: int) -> Tensor:
-    """log W [B, B] such that Σ_j W_ij q(z_i | x_j) estimates the aggregate posterior q(z_i) (arXiv 1802.04942).
+    """log W [B, B] such that Σ_j W_ij q(z_i | x_j) estimates the aggregate posterior q(z_i).
 
-    "weighted" has 1 / (N B) throughout (eq. S4): biased, yet enough to train on. "stratified" has 1 / N for the image
-    that the code is of, (N − M) / (N M) for one other and 1 / M for the rest, M = B − 1, which sum to 1 (eq. S6). The
-    authors' code puts the 1 / N in the first column rather than on the diagonal; here it stands as in the paper.
+    "weighted" has 1 / (N B) throughout: biased, yet enough to train on. The others are unbiased and give 1 / N to the
+    image that the code is of, M = B − 1: "stratified" gives (N − M) / (N M) to one other and 1 / M to the rest,
+    "balanced" (N − 1) / (N M) to each. The first two are of arXiv 1802.04942, whose code puts the 1 / N in the first
+    column rather than on the diagonal; here it stands as in the paper. The third is of arXiv 1804.02086.
 
     Args:
-        estimator: either of the two.
-        batch_size: B; the stratified estimate needs at least 2.
+        estimator: one of the three.
+        batch_size: B; the unbiased estimates need at least 2.
         dataset_size: N, the number of training images, at least B.
     """
     if estimator == "weighted":
         return torch.full((batch_size, batch_size), -math.log(batch_size * dataset_size))
     others = batch_size - 1
-    weights = torch.full((batch_size, batch_size), 1 / others)
     rows = torch.arange(batch_size)
+    if estimator == "stratified":
+        weights = torch.full((batch_size, batch_size), 1 / others)
+        weights[rows, (rows + 1) % batch_size] = (dataset_size - others) / (dataset_size * others)
+    else:
+        weights = torch.full((batch_size, batch_size), (dataset_size - 1) / (dataset_size * others))
     weights[rows, rows] = 1 / dataset_size
-    weights[rows, (rows + 1) % batch_size] = (dataset_size - others) / (dataset_size * others)
     return weights.log()
 
 
@@ -74,6 +78,20 @@ def decompose_kl(
         (log_aggregate - log_marginals).mean(),
         (log_marginals - log_prior).mean(),
     )
+
+
+def correlation_within_groups(
+    codes: Tensor, mean: Tensor, log_variance: Tensor, log_weights: Tensor, num_groups: int
+) -> Tensor:
+    """Sum over groups of dimensions of the total correlation within each, a scalar, estimated as in `decompose_kl`.
+
+    Groups are neighbors, of one length, but that the first have one dimension more where it does not divide.
+    """
+    code_groups, mean_groups, log_variance_groups = (
+        values.tensor_split(num_groups, dim=1) for values in (codes, mean, log_variance)
+    )
+    groups = zip(code_groups, mean_groups, log_variance_groups, strict=True)
+    return torch.stack([decompose_kl(z, m, v, log_weights)[1] for z, m, v in groups]).sum()
 
 
 def permute_dimensions(codes: Tensor) -> Tensor:
