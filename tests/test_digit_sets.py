@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base import SPLITS, ImageDataset, RemoteFile
+from datasets.base import SPLITS, ImageDataset
 from datasets.cache import DataError, load_splits
 from datasets.images.mnist import Mnist, read_idx
 from datasets.images.usps import Usps
+from tests.small_downloads import TEST, TRAIN, assert_split, place
 
 TEST_DATA = Path(os.environ.get("BENCH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
-TRAIN, TEST = np.repeat(np.arange(10), 20), np.arange(10)
-"""Labels of the small sets: 20 of each class and one."""
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -57,38 +55,15 @@ def usps_files() -> dict[str, bytes]:
     }
 
 
-def place(dataset: ImageDataset, files: Mapping[str, bytes], root: Path) -> None:
-    """Puts files where the dataset looks for its own, and has it expect their checksums."""
-    (root / "files").mkdir()
-    for name, content in files.items():
-        (root / "files" / name).write_bytes(content)
-    dataset.files = tuple(  # type: ignore[misc]
-        RemoteFile(name, f"http://127.0.0.1:1/{name}", hashlib.sha256(content).hexdigest())
-        for name, content in files.items()
-    )
-
-
 @pytest.mark.parametrize(("cls", "files"), [(Mnist, mnist_files()), (Usps, usps_files())], ids=["mnist", "usps"])
 def test_splits_hold_the_files_images_with_their_labels(
     cls: type[ImageDataset], files: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     dataset = cls()
-    side = dataset.image_shape[1]
-    expected = dict(zip(map(bytes, digits(TRAIN, side)), TRAIN.tolist(), strict=True))
-    assert {file.name for file in cls.files} == set(files)
+    train, test = (digits(labels, dataset.image_shape[1])[:, None] for labels in (TRAIN, TEST))
+    assert test.shape[1:] == dataset.image_shape
     place(dataset, files, tmp_path)
-    splits = load_splits(dataset, {}, tmp_path)
-
-    found: dict[bytes, int] = {}
-    for name, per_class in (("train", 18), ("validation", 2)):
-        images, labels = splits[name].images, splits[name].labels
-        assert labels is not None
-        assert (images.dtype, images.shape[1:], labels.dtype) == (np.uint8, dataset.image_shape, np.int64)
-        assert np.bincount(labels).tolist() == [per_class] * 10
-        found.update(zip(map(bytes, images), labels.tolist(), strict=True))
-    assert found == expected
-    np.testing.assert_array_equal(splits["test"].images[:, 0], digits(TEST, side))
-    np.testing.assert_array_equal(splits["test"].labels, TEST)
+    assert_split(load_splits(dataset, {}, tmp_path), train, test)
 
 
 def test_mnist_at_32_pixels_has_two_black_ones_on_every_side(tmp_path: Path) -> None:
@@ -98,6 +73,18 @@ def test_mnist_at_32_pixels_has_two_black_ones_on_every_side(tmp_path: Path) -> 
     assert images.shape[1:] == dataset.image_shape == (1, 32, 32)
     np.testing.assert_array_equal(images[:, 0, 2:-2, 2:-2], digits(TEST, 28))
     assert images.sum() == digits(TEST, 28).sum()
+
+
+def test_mnist_at_64_pixels_is_scaled_between_the_centers_of_pixels_and_repeated_to_color(tmp_path: Path) -> None:
+    dataset = Mnist(size=64)
+    place(dataset, mnist_files(), tmp_path)
+    images = load_splits(dataset, {"size": 64}, tmp_path)["test"].images
+    assert images.shape[1:] == dataset.image_shape == (3, 64, 64)
+    assert (images == images[:, :1]).all()
+    places = ((np.arange(64) + 0.5) * 28 / 64 - 0.5).clip(0, 27)  # of the large pixels' centers, among the small
+    weights = np.maximum(1 - np.abs(places[:, None] - np.arange(28)), 0)
+    expected = weights @ digits(TEST, 28) @ weights.T
+    np.testing.assert_allclose(images[:, 0], expected, atol=1)  # rounded after each axis
 
 
 def test_files_are_pinned_by_the_checksums_their_publishers_give() -> None:
