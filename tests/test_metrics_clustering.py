@@ -17,6 +17,7 @@ from bench.metrics.clustering import (
     component_agreement,
     gaussian_mixture,
     kmeans,
+    kmeans_of_images,
     purity,
     separation,
 )
@@ -225,6 +226,18 @@ def test_a_mixture_tells_a_narrow_cluster_within_a_wide_one_and_kmeans_does_not(
     codes = np.random.default_rng(7).standard_normal((600, 2)) * np.where(labels, 5, 0.1)[:, None]
     assert gaussian_mixture(codes, labels, np.random.default_rng(0))["gaussian-mixture-accuracy"] > 0.95
     assert kmeans(codes, labels, np.random.default_rng(0))["kmeans-accuracy"] < 0.8
+
+
+def test_kmeans_of_images_is_kmeans_on_their_pixels() -> None:
+    rng = np.random.default_rng(8)
+    images = (
+        rng.integers(0, 90, (200, 1, 4, 4), dtype=np.uint8)
+        + np.uint8(25) * LABELS.astype(np.uint8)[:, None, None, None]
+    )
+    of_pixels = kmeans(images.reshape(200, 16).astype(np.float32), LABELS, np.random.default_rng(0))
+    found = kmeans_of_images(images, LABELS, np.random.default_rng(0))
+    assert agreement(found, "kmeans-data") == agreement(of_pixels, "kmeans")
+    assert 0.3 < found["kmeans-data-accuracy"] < 1
 
 
 def test_components_of_a_single_class_are_unmeasurable() -> None:

@@ -1,6 +1,7 @@
 """How codes fall into groups found without labels: how these agree with the classes, and how far apart they lie.
 
-Groups are those of k-means, of a Gaussian mixture, or the model's own mixture components.
+Groups are those of k-means, of a Gaussian mixture, or the model's own mixture components. What codes are good for is
+what they add to `kmeans-data`, k-means on the images themselves.
 """
 
 from __future__ import annotations
@@ -28,15 +29,22 @@ _SOURCE = (
     "(Vinh et al. 2010); adjusted Rand index (Hubert and Arabie 1985); purity (Manning et al. 2008, ch. 16); "
     "silhouette (Rousseeuw 1987); Calinski and Harabasz 1974"
 )
+_KMEANS = {"initialization": "k-means++", "initializations": KMEANS_STARTS}
 _SEPARATION = {"silhouette_points": f"all, or {SILHOUETTE_POINTS:,} drawn of more"}
 
 
-def _outputs(groups: str, of: str) -> dict[str, Output]:
+def _agreement_outputs(groups: str, of: str) -> dict[str, Output]:
     return {
         f"{groups}-accuracy": Output("max", "0 to 1", f"share of images whose {of} is the one assigned to their class"),
         f"{groups}-nmi": Output("max", "0 to 1", f"normalized mutual information of {of} and class"),
         f"{groups}-ari": Output("max", "-0.5 to 1", f"Rand index of {of} and class, adjusted so that chance is 0"),
         f"{groups}-purity": Output("max", "0 to 1", f"share of images of the class most frequent in their {of}"),
+    }
+
+
+def _outputs(groups: str, of: str) -> dict[str, Output]:
+    return {
+        **_agreement_outputs(groups, of),
         f"{groups}-silhouette": Output("max", "-1 to 1", f"how much nearer codes lie to their {of} than to the next"),
         f"{groups}-calinski-harabasz": Output(
             "max", "0 upwards", f"spread of codes between a {of} and another, over the spread within"
@@ -96,17 +104,23 @@ def separation(
     return float(silhouette_score(codes, clusters)), scattered
 
 
-def _scores(
-    prefix: str, codes: np.ndarray, labels: np.ndarray, clusters: np.ndarray, rng: np.random.Generator
-) -> dict[str, float | Unmeasurable]:
+def _agreement(prefix: str, labels: np.ndarray, clusters: np.ndarray) -> dict[str, float | Unmeasurable]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    silhouette, calinski_harabasz = separation(codes, clusters, rng)
     return {
         f"{prefix}-accuracy": clustering_accuracy(labels, clusters),
         f"{prefix}-nmi": float(normalized_mutual_info_score(labels, clusters)),
         f"{prefix}-ari": float(adjusted_rand_score(labels, clusters)),
         f"{prefix}-purity": purity(labels, clusters),
+    }
+
+
+def _scores(
+    prefix: str, codes: np.ndarray, labels: np.ndarray, clusters: np.ndarray, rng: np.random.Generator
+) -> dict[str, float | Unmeasurable]:
+    silhouette, calinski_harabasz = separation(codes, clusters, rng)
+    return {
+        **_agreement(prefix, labels, clusters),
         f"{prefix}-silhouette": silhouette,
         f"{prefix}-calinski-harabasz": calinski_harabasz,
     }
@@ -127,37 +141,51 @@ def _count_classes(labels: np.ndarray) -> int:
     return count
 
 
+Fit = Callable[[np.ndarray, int, int], np.ndarray]
+"""Points [N, D], how many clusters, a seed -> the cluster [N] of each point."""
+
+
 def _cluster(
-    fit: Callable[[np.ndarray, int, int], np.ndarray],
-    prefix: str,
-    codes: np.ndarray,
-    labels: np.ndarray,
-    rng: np.random.Generator,
-    clusters: int | None,
-) -> dict[str, float | Unmeasurable]:
-    """Scores of the clusters that `fit` finds in codes, given their number and a seed."""
+    fit: Fit, points: np.ndarray, labels: np.ndarray, rng: np.random.Generator, clusters: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points and labels, both prepared, and the clusters found."""
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    codes, labels = _prepared(codes, labels)
+    points, labels = _prepared(points, labels)
     count = _count_classes(labels) if clusters is None else clusters
     _count_classes(labels)
-    if not 1 <= count <= len(codes):
-        raise Unmeasurable(f"{count} clusters were asked for of {len(codes)} images")
+    if not 1 <= count <= len(points):
+        raise Unmeasurable(f"{count} clusters were asked for of {len(points)} images")
     # Threads add up in whatever order, and a sum's last digit may decide which of two starts wins.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         # A collapsed encoder has fewer distinct codes than clusters; its low scores say so.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = fit(codes, count, int(rng.integers(2**32)))
-    return _scores(prefix, codes, labels, found, rng)
+        return points, labels, fit(points, count, int(rng.integers(2**32)))
+
+
+def _fit_kmeans(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
+    return KMeans(count, n_init=KMEANS_STARTS, random_state=seed).fit_predict(points)
+
+
+def _fit_mixture(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    from sklearn.mixture import GaussianMixture
+
+    spread = np.sqrt(np.square(points).mean())
+    model = GaussianMixture(
+        count,
+        n_init=MIXTURE_STARTS,
+        max_iter=MIXTURE_ITERATIONS,
+        reg_covar=MIXTURE_RIDGE,
+        random_state=seed,
+    )
+    return model.fit_predict(points / spread if spread > 0 else points)
 
 
 def _clusters_protocol(facts: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
-    def protocol(options: Any) -> dict[str, Any]:
-        clusters = {"clusters": "as many as classes"} if options["clusters"] is None else {}
-        return {**facts, **_SEPARATION, **clusters}
-
-    return protocol
+    return lambda options: {**facts, **({"clusters": "as many as classes"} if options["clusters"] is None else {})}
 
 
 @metric(
@@ -165,7 +193,7 @@ def _clusters_protocol(facts: dict[str, Any]) -> Callable[[Any], dict[str, Any]]
     version=2,
     source=f"k-means on codes; {_SOURCE}",
     outputs=_outputs("kmeans", "k-means cluster"),
-    protocol=_clusters_protocol({"initialization": "k-means++", "initializations": KMEANS_STARTS}),
+    protocol=_clusters_protocol({**_KMEANS, **_SEPARATION}),
 )
 def kmeans(
     codes: np.ndarray,
@@ -182,12 +210,36 @@ def kmeans(
             Calinski-Harabasz index alone are, where the codes are no more than the clusters' centers.
     """
 
-    def fit(points: np.ndarray, count: int, seed: int) -> np.ndarray:
-        from sklearn.cluster import KMeans
+    codes, labels, found = _cluster(_fit_kmeans, codes, labels, rng, clusters)
+    return _scores("kmeans", codes, labels, found, rng)
 
-        return KMeans(count, n_init=KMEANS_STARTS, random_state=seed).fit_predict(points)
 
-    return _cluster(fit, "kmeans", codes, labels, rng, clusters)
+@metric(
+    name="kmeans-data",
+    table="clustering",
+    source=f"k-means on pixels; {_SOURCE}",
+    outputs={
+        name: Output(None, output.unit, output.meaning)
+        for name, output in _agreement_outputs("kmeans-data", "k-means cluster of pixels").items()
+    },
+    protocol=_clusters_protocol(_KMEANS),
+)
+def kmeans_of_images(
+    images: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    clusters: int | None = None,
+    num_samples: int = 10_000,
+) -> dict[str, float | Unmeasurable]:
+    """Clusters of k-means on the dataset's own images [N, ...], against labels [N]: the same for every method.
+
+    Raises:
+        Unmeasurable: as for `kmeans`.
+    """
+    pixels = images.reshape(len(images), -1)
+    _, labels, found = _cluster(_fit_kmeans, pixels, labels, rng, clusters)
+    return _agreement("kmeans-data", labels, found)
 
 
 @metric(
@@ -200,6 +252,7 @@ def kmeans(
             "initialization": "k-means",
             "initializations": MIXTURE_STARTS,
             "iterations": f"at most {MIXTURE_ITERATIONS}",
+            **_SEPARATION,
         }
     ),
 )
@@ -216,21 +269,8 @@ def gaussian_mixture(
     Raises:
         Unmeasurable: as for `kmeans`.
     """
-
-    def fit(points: np.ndarray, count: int, seed: int) -> np.ndarray:
-        from sklearn.mixture import GaussianMixture
-
-        spread = np.sqrt(np.square(points).mean())
-        model = GaussianMixture(
-            count,
-            n_init=MIXTURE_STARTS,
-            max_iter=MIXTURE_ITERATIONS,
-            reg_covar=MIXTURE_RIDGE,
-            random_state=seed,
-        )
-        return model.fit_predict(points / spread if spread > 0 else points)
-
-    return _cluster(fit, "gaussian-mixture", codes, labels, rng, clusters)
+    codes, labels, found = _cluster(_fit_mixture, codes, labels, rng, clusters)
+    return _scores("gaussian-mixture", codes, labels, found, rng)
 
 
 @metric(
