@@ -19,8 +19,8 @@ class AAE(NetworkAutoencoder):
 
     Three updates a batch, each with an optimizer of its own (section 2): encoder and decoder on ½‖x − x̂‖²; the
     discriminator, on telling draws of the prior from codes; the encoder alone, on being taken for the prior, which does
-    not saturate. The paper's are by gradient descent with momentum; here all three are by Adam, so that no weight
-    balances the losses.
+    not saturate. The paper's are by stochastic gradient descent; here all three are by Adam, so that no weight balances
+    the losses.
     """
 
     name = "aae"
@@ -30,11 +30,11 @@ class AAE(NetworkAutoencoder):
     check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "adversary_width": 64, "lr": 1e-3}
 
     prior_scale: float = 5.0
-    """σ; 5 for the paper's MNIST with codes of length 8."""
+    """σ; 5 for the paper's MNIST."""
     adversary_width: int = 1000
-    """Units of each of the discriminator's two hidden layers."""
+    """Units of each of the discriminator's two hidden layers; the GWAE authors' AAE has as many."""
     adversary_lr: float = 1e-4
-    """Of the discriminator's Adam and of the encoder's against it."""
+    """Of the discriminator's Adam and of the encoder's against it; ours."""
 
     def setup(self) -> None:
         super().setup()

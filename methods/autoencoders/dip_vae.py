@@ -25,9 +25,10 @@ class DIPVAE(VAE):
     variant: Literal["i", "ii"] = "i"
     """Whose covariance: "i", that of the posteriors' means; "ii", that of draws, with the mean of the variances."""
     off_diagonal_weight: float = 10.0
-    """λ_od; the paper varies it. In the GWAE paper's CelebA baselines 1 for "i", 10 for "ii"."""
+    """λ_od; 1 to 50 in the 2019 study of disentanglement (arXiv 1811.12359). In the GWAE paper's CelebA baselines 1 for
+    "i", 10 for "ii"."""
     diagonal_weight: float = 100.0
-    """λ_d; 10 λ_od for "i" and λ_od for "ii" in the paper, 1 for either in the GWAE paper's baselines."""
+    """λ_d; 10 λ_od for "i" and λ_od for "ii" in the 2019 study, 1 for either in the GWAE paper's baselines."""
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         covariance = torch.cov(mean.T, correction=0).view(self.latent_dim, self.latent_dim)

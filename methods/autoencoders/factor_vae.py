@@ -21,12 +21,12 @@ ADAM_BETAS = (0.5, 0.9)
 
 
 class FactorVAE(VAE):
-    """Adds γ TC(z) to the VAE's objective, as a discriminator estimates it (arXiv 1802.05983, eq. 2 and 3).
+    """Adds γ TC(z) to the VAE's objective, as a discriminator estimates it (arXiv 1802.05983, eq. 2).
 
     The discriminator learns to tell codes from codes whose dimensions are shuffled over the batch; minus its logit of
     the latter estimates log q(z) / Π_j q(z_j). It takes its step after encoder and decoder have taken theirs, on codes
-    drawn anew of the same images, where the authors' algorithm 2 shuffles the codes of a second batch; the GWAE paper's
-    and the 2019 study's code (arXiv 1811.12359) use one batch for both too. One logit stands for their two.
+    drawn anew of the same images, where the authors shuffle the codes of a second batch; the GWAE paper's and the 2019
+    study's code (arXiv 1811.12359) use one batch for both too. One logit stands for their two.
     """
 
     name = "factor-vae"
@@ -35,11 +35,11 @@ class FactorVAE(VAE):
     check_params: ClassVar[Mapping[str, Any]] = {"adversary_width": 64}
 
     gamma: float = 35.0
-    """Weight of the total correlation; the authors' best for dSprites. 0.1 in the GWAE paper's CelebA baseline."""
+    """Weight of the total correlation; 10 to 100 in the 2019 study, 0.1 in the GWAE paper's CelebA baseline."""
     adversary_width: int = 1000
-    """Units of each of the discriminator's six hidden layers; the GWAE paper's code has five."""
+    """Units of each of the discriminator's six hidden layers, as in the 2019 study; the GWAE paper's code has five."""
     adversary_lr: float = 1e-4
-    """Of the discriminator's Adam; 1e-3 in the GWAE paper's CelebA baseline."""
+    """Of the discriminator's Adam; 1e-4 in the 2019 study, 1e-3 in the GWAE paper's CelebA baseline."""
 
     def setup(self) -> None:
         super().setup()

@@ -46,9 +46,10 @@ class GuidedVAE(VAE):
     strategy (excitation and inhibition) needs labels and has no part in this.
 
     In the authors' MNIST code one dimension scales and one rotates, the guide ends in a sigmoid and is compared by half
-    the cross-entropy, overlaps are absolute, and images are black outside; here and in the GWAE paper's baseline a
-    network of z_def gives all six numbers of τ, losses are the formula's, and the border repeats. That baseline's τ
-    starts near 0, not near the identity, and its overlaps include the mean image b_0.
+    the cross-entropy, overlaps are absolute and added once to the sum over a batch of 128, and images are black
+    outside; here and in the GWAE paper's baseline a network of z_def gives all six numbers of τ, losses are the
+    formula's, and the border repeats. That baseline's τ starts near 0, not near the identity, and its overlaps include
+    the mean image b_0.
 
     Raises:
         ValueError: guided_dims leave z_def or z_cont empty.

@@ -12,8 +12,8 @@ from methods.parts.variational import biased_mmd
 class InfoVAE(VAE):
     """Minimizes E[−log p(x | z)] + (1 − α) KL(q(z | x) ‖ N(0, I)) + (α + λ − 1) MMD(q(z), N(0, I)).
 
-    Equation 6 of arXiv 1706.02262; the squared MMD is between the codes drawn and as many draws of the prior, every
-    pair counted, with the kernel exp(−mean((z − z')²) / d) of the authors' code. Defaults are those of the baseline
+    The squared MMD is between the codes drawn and as many draws of the prior, every pair counted, with the kernel
+    exp(−mean((z − z')²) / d) of the authors' code. Defaults are those of the baseline
     that the GWAE paper (arXiv 2209.07007) calls WAE. The authors' released MNIST code has α = 1, deterministic codes,
     and, in the units used here, λ = ½ D for images of D numbers.
     """

@@ -1,4 +1,4 @@
-"""Transport in the latent space of an autoencoder (arXiv 1909.13082, section 5.2)."""
+"""Transport in the latent space of an autoencoder (arXiv 1909.13082)."""
 
 from __future__ import annotations
 

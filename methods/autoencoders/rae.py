@@ -20,7 +20,7 @@ class RAE(NetworkAutoencoder):
     """A deterministic autoencoder with small codes and a smooth decoder; samples are of a density fitted afterwards.
 
     Minimizes the mean squared error over pixels + w_z · mean(z²) + w_d · a regularizer of the decoder, as in the
-    authors' code: means over a code's dimensions and over pixels, where the paper's eq. 11 has ‖x − x̂‖² and ½‖z‖².
+    authors' code: means over a code's dimensions and over pixels, where the paper has ‖x − x̂‖² and ½‖z‖².
     Their learning rate is halved when the validation loss stalls, which is left out.
     """
 

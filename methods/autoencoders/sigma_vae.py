@@ -18,10 +18,11 @@ LEAST_LOG_SIGMA = -6.0
 class SigmaVAE(VAE):
     """A VAE with p(x | z) = N(x̂, σ² I), one σ for all pixels: no weight of the KL is left to tune.
 
-    Minimizes E[‖x − x̂‖² / (2 σ²) + D log σ] + KL(q(z | x) ‖ N(0, I)) (arXiv 2006.13202, section 3). In training, the
-    optimal σ² is the batch's mean squared error, and the gradient flows through it; in evaluation it is the last
-    training batch's, as in the authors' code, which also keeps log σ softly above −6. In the GWAE paper's code σ is
-    computed and then left out of the loss: its σ-VAE is a VAE of unit variance.
+    Minimizes E[‖x − x̂‖² / (2 σ²) + D log σ] + KL(q(z | x) ‖ N(0, I)). In training, the optimal σ² is the
+    batch's mean squared error, and the gradient flows through it, as in the authors' code, which also keeps log σ
+    softly above −6. In evaluation it is the last training batch's here, lest a likelihood depend on what else is in the
+    batch; theirs is the batch's own there too. In the GWAE paper's code σ is computed and then left out of the loss:
+    its σ-VAE is a VAE of unit variance.
 
     Raises:
         ValueError: a likelihood other than the Gaussian.

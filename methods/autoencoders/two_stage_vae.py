@@ -53,7 +53,7 @@ class CodeVAE(nn.Module):
 
 
 class TwoStageVAE(SigmaVAE):
-    """A VAE with learned variance γ² of its decoder, then a second VAE of its codes (arXiv 1903.05789, section 4).
+    """A VAE with learned variance γ² of its decoder, then a second VAE of its codes (arXiv 1903.05789).
 
     The first is a σ-VAE whose σ is learned. Its codes z fill a distribution that need not be N(0, I), which the second,
     trained afterwards on draws of the training images' posteriors, learns: the model is then u → z → x, where u is

@@ -22,8 +22,8 @@ class VaDE(VAE):
     """A VAE whose prior is a learned mixture of Gaussians with diagonal covariances: what clusters the images.
 
     Minimizes E[−log p(x | z)] + Σ_c γ_c (KL(q(z | x) ‖ N(μ_c, σ_c²)) + log(γ_c / π_c)), the negative evidence lower
-    bound of eq. 8 with q(c | x) = γ_c = p(c | z) at the draw z of q(z | x) (eq. 16). The second term is the divergence
-    of q(z, c | x) from p(z, c).
+    bound with q(c | x) = γ_c = p(c | z) at the draw z of q(z | x). The second term is the divergence of q(z, c | x)
+    from p(z, c).
 
     Before, encoder (its means) and decoder are pretrained as a plain autoencoder on the same likelihood, and the
     mixture is fitted to the codes; its weights start equal, as in the authors' code. They publish pretrained weights

@@ -17,7 +17,7 @@ INITIAL_MEAN, INITIAL_STD = 0.05, 0.01
 
 
 class VampPriorVAE(VAE):
-    """A VAE whose prior is the mixture of its own posteriors of K learned pseudo-inputs u_k (arXiv 1705.07120, eq. 9).
+    """A VAE whose prior is the mixture of its own posteriors of K learned pseudo-inputs u_k (arXiv 1705.07120).
 
     Minimizes E[−log p(x | z) + log q(z | x) − log p(z)], p(z) = 1/K Σ_k q(z | u_k), at the codes drawn. Pseudo-inputs
     are images clamped to [0, 1], as in the authors' code. Its slow start, where the terms of z grow in over 100 epochs,
@@ -32,7 +32,8 @@ class VampPriorVAE(VAE):
     pseudo_inputs: int = 500
     """K."""
     start_from_data: bool = False
-    """Whether pseudo-inputs start as training images, an option of the authors' code, rather than N(0.05, 0.01²)."""
+    """Whether pseudo-inputs start as training images, an option of the authors' code, rather than N(0.05, 0.01²), which
+    is theirs for MNIST."""
     batch_norm: bool = False
 
     def setup(self) -> None:

@@ -59,10 +59,10 @@ class VITAE(VAE):
     C-VITAE, whose appearance is inferred from the image moved back by z_P, and the paper's piecewise-affine T (CPAB)
     are not here.
 
-    The authors' code warms the KL up for 100 of 200 epochs and learns the variance of Gaussian pixels; pixels outside
-    are black, here the border repeats. In the GWAE paper's baseline T adds a smooth displacement of every pixel (5 × 5
-    vectors, interpolated) to a grid whose axes are swapped, one encoder gives both parts, and the errors of 4 draws
-    are summed, which weighs the reconstruction by 4.
+    The authors' code has Bernoulli pixels unless Gaussian ones are asked for, whose variance it learns, and warms the
+    KL up for 100 of 200 epochs; pixels outside are black, here the border repeats. In the GWAE paper's baseline T adds
+    a smooth displacement of every pixel (5 × 5 vectors, interpolated) to a grid whose axes are swapped, one encoder
+    gives both parts, and the errors of 4 draws are summed, which weighs the reconstruction by 4.
 
     Raises:
         ValueError: perspective_dims leave perspective or appearance empty.

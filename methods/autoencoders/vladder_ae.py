@@ -11,8 +11,9 @@ class VLadderAE(VAE):
 
     The objective is the VAE's, as is the prior N(0, I) of all layers; only the networks have a ladder:
     those of the authors' MNIST, but that a layer is joined to the others without their gate, as in their larger ones.
-    Their code's error is the absolute one, times 8 (MNIST) or ½ (CelebA); this one's is the GWAE paper's baseline's,
-    which in turn has four layers at the four resolutions of a convolutional network, as the authors have for CelebA.
+    Their code's error is the absolute one, times 8 (MNIST) or ½ (CelebA), and its KL term's weight at step t is
+    1 − exp(−t / 2000); here both are as in the GWAE paper's baseline, which in turn has four layers at the four
+    resolutions of a convolutional network, as the authors have for CelebA.
     """
 
     name = "vladder-ae"

@@ -75,7 +75,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, num_projections: int) -> Tensor:
     """Monte-Carlo estimate of the squared sliced 2-Wasserstein distance of two samples of the same size [n, d].
 
     Mean over random directions, uniform on the sphere, of the one-dimensional W₂², which sorting solves
-    (arXiv 1804.01947, eq. 10 and 15).
+    (arXiv 1804.01947).
     """
     directions = torch.randn(x.shape[1], num_projections, device=x.device)
     directions = directions / directions.norm(dim=0)
@@ -107,7 +107,7 @@ def silverman_bandwidth(count: int) -> float:
 
 
 def cramer_wold_to_standard_normal(codes: Tensor) -> Tensor:
-    """Squared Cramér–Wold distance of codes [n, d] to N(0, I) (arXiv 1805.09235, eq. 10).
+    """Squared Cramér–Wold distance of codes [n, d] to N(0, I) (arXiv 1805.09235).
 
     Mean over directions of the squared L₂ distance of the two projected densities, both smoothed by a Gaussian of
     Silverman's variance γ. In closed form up to φ, see `_mean_over_directions`.
