@@ -187,7 +187,7 @@ def test_relaxed_sorting_of_known_scores() -> None:
 def test_hard_causal_graphs_are_acyclic_draws_of_their_probabilities() -> None:
     graph = CausalGraph(4).eval()
     with torch.no_grad():
-        draws = torch.stack([graph() for _ in range(3000)])
+        draws = torch.vmap(lambda _: graph(), randomness="different")(torch.empty(3000))
     assert set(draws.unique().tolist()) == {0.0, 1.0}
     assert (torch.linalg.matrix_power(draws, 4) == 0).all()  # no path of as many edges as there are nodes
     torch.testing.assert_close(draws.mean(dim=0), graph.probabilities(), atol=0.04, rtol=0)
