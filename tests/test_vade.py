@@ -14,6 +14,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, MixtureSame
 from methods.autoencoders.vade import VaDE
 from methods.base import Unsupported
 from tests.blurred_bars import SHAPE, digits, trained
+from tests.gradients import assert_same_gradients
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +63,7 @@ def test_objective_is_the_papers_sum_over_components() -> None:
     loss = model.objective(images)["loss"]
     torch.testing.assert_close(loss, total / 6)
     parameters = [model.means, model.log_variances, model.logits, *model.encoder.parameters()]
-    ours, theirs = (torch.autograd.grad(value, parameters) for value in (loss, total / 6))
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    assert_same_gradients(loss, total / 6, parameters, atol=1e-5)
 
 
 def test_divergence_is_on_average_that_of_draws_of_codes_and_components() -> None:

@@ -23,6 +23,7 @@ from methods.parts.variational import (
     log_mixture_density,
     permute_dimensions,
 )
+from tests.gradients import assert_same_gradients
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def test_mixture_density_and_its_gradients_are_those_of_torch_distributions() ->
     expected = MixtureSameFamily(Categorical(torch.ones(5)), components).log_prob(codes)
     found = log_mixture_density(codes, mean, log_variance)
     torch.testing.assert_close(found, expected)
-    _same_gradients(found.sum(), expected.sum(), [codes, mean, log_variance])
+    assert_same_gradients(found.sum(), expected.sum(), [codes, mean, log_variance])
 
 
 # The aggregate posterior
@@ -81,7 +82,7 @@ def test_decomposition_and_its_gradients_are_those_of_the_definition(estimator: 
     expected = _decomposition(codes, mean, log_variance, log_weights.exp())
     for part, definition in zip(found, expected, strict=True):
         torch.testing.assert_close(part, definition)
-        _same_gradients(part, definition, [codes, mean, log_variance])
+        assert_same_gradients(part, definition, [codes, mean, log_variance])
 
 
 def test_parts_of_the_decomposition_add_up_to_the_estimate_of_the_kl() -> None:
@@ -118,7 +119,7 @@ def test_correlation_within_groups_is_that_of_the_definition() -> None:
     parts = [[values[:, group] for values in (codes, mean, log_variance)] for group in ([0, 1, 2], [3, 4])]
     first, second = (_decomposition(*part, log_weights.exp())[1] for part in parts)
     torch.testing.assert_close(found, first + second)
-    _same_gradients(found, first + second, [codes, mean, log_variance])
+    assert_same_gradients(found, first + second, [codes, mean, log_variance])
 
 
 @pytest.mark.parametrize(("order", "expected_within"), [([0, 1, 2, 3], 1.0), ([0, 2, 1, 3], 0.0)])
@@ -213,12 +214,3 @@ def _decomposition(codes: Tensor, mean: Tensor, log_variance: Tensor, weights: T
 def _evenly(count: int) -> Tensor:
     """Log-weights of a batch that is the dataset: the aggregate posterior is then known exactly."""
     return torch.full((count, count), -math.log(count))
-
-
-def _same_gradients(found: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
-    pairs = (
-        torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
-        for value in (found, expected)
-    )
-    for one, other in zip(*pairs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
