@@ -1,22 +1,31 @@
-"""What is drawn of an autoencoder, on one whose codes are two pixels of an image."""
+"""What is drawn of an autoencoder: of one whose codes are pixels of an image, and of mixtures and a graph there are."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.diagnostics import DIAGNOSTICS, save_diagnostics
 from bench.evidence import ImageEvidence
 from datasets.base import ImageSplit
+from methods.autoencoders.gwae import GWAE
+from methods.autoencoders.vade import VaDE
+from methods.autoencoders.vampprior_vae import VampPriorVAE
 from methods.base import Autoencoder
+from methods.parts.causal import CausalPrior
+from methods.parts.priors import GaussianMixturePrior
 
 SHAPE = (1, 2, 2)
+SMALL: dict[str, Any] = {"network": "mlp", "latent_dim": 2, "width": 2, "batch_norm": False}
 EVERYTHING = set(DIAGNOSTICS)
 
 
@@ -137,6 +146,46 @@ def test_each_component_has_a_row(tmp_path: Path) -> None:
     assert (grid[:, :, 0] == np.array([0.0, 0.6, 1.0])[:, None, None]).all()
 
 
+def mixture_of_gwae() -> tuple[Autoencoder, Tensor]:
+    method = GWAE(SHAPE, prior="gaussian-mixture", num_components=3, matching="mmd", **SMALL)
+    mixture = method.code_prior
+    assert isinstance(mixture, GaussianMixturePrior)
+    mixture.factors.zero_()
+    return method, mixture.means.mul_(50)
+
+
+def mixture_of_vade() -> tuple[Autoencoder, Tensor]:
+    method = VaDE(SHAPE, num_components=3, **SMALL)
+    method.log_variances.fill_(-30)
+    return method, method.means.mul_(50)
+
+
+def mixture_of_vampprior_vae() -> tuple[Autoencoder, Tensor]:
+    """Of more components than are drawn."""
+    method = VampPriorVAE(SHAPE, pseudo_inputs=20, **SMALL)
+    method.pseudo_images.uniform_()
+    output = [layer for layer in method.encoder.modules() if isinstance(layer, nn.Linear)][-1]
+    output.weight[:2].mul_(500)
+    output.weight[2:].zero_()
+    output.bias[2:].fill_(-30)
+    return method, method.posterior(method.pseudo_images)[0][:16]
+
+
+@pytest.mark.parametrize("build", [mixture_of_gwae, mixture_of_vade, mixture_of_vampprior_vae])
+def test_narrow_components_of_a_mixture_are_drawn_as_the_decodings_of_their_means(
+    build: Callable[[], tuple[Autoencoder, Tensor]], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        method, means = build()
+        drawn(method, tmp_path)
+        expected = method.decode(means)[:, 0].numpy()
+    grid = tiles(tmp_path / "components.png")
+    assert grid.shape == (len(means), 8, 2, 2)
+    assert grid == pytest.approx(np.broadcast_to(expected[:, None], grid.shape), abs=0.5 / 255 + 1e-4)
+    assert grid[:, 0].std(axis=0).max() > 0.05  # rows differ
+
+
 def test_codes_in_a_plane_are_drawn_as_they_are(tmp_path: Path) -> None:
     found = drawn(Pixels(SHAPE, latent_dim=2), tmp_path)
     table = pd.read_parquet(tmp_path / "latent.parquet")
@@ -171,6 +220,19 @@ def test_a_causal_mask_has_effects_as_rows(tmp_path: Path) -> None:
     drawn(Pixels(SHAPE, latent_dim=2), tmp_path)
     table = pd.read_parquet(tmp_path / "causal-mask.parquet")
     assert table.to_numpy().tolist() == [[1, 1, 0], [1, 2, 0], [2, 1, 0.75], [2, 2, 0]]
+
+
+def test_the_causal_mask_of_gwae_is_drawn_as_the_probabilities_of_its_edges(tmp_path: Path) -> None:
+    method = GWAE(SHAPE, prior="causal", matching="mmd", **SMALL)
+    prior = method.code_prior
+    assert isinstance(prior, CausalPrior)
+    with torch.no_grad():
+        prior.graph.scores.copy_(torch.tensor([0.0, math.log(3)]))  # the second comes first, an effect, in 3 of 4 draws
+        prior.graph.edge_scores.zero_()  # and an edge is there in 1 of 2
+    drawn(method, tmp_path)
+    table = pd.read_parquet(tmp_path / "causal-mask.parquet")
+    expected = [[1, 1, 0], [1, 2, 0.125], [2, 1, 0.375], [2, 2, 0]]
+    assert table.to_numpy() == pytest.approx(np.array(expected), abs=1e-6)
 
 
 def test_nothing_is_drawn_of_what_is_not_finite(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
