@@ -82,7 +82,7 @@ def test_images_that_are_not_square_are_warped_pixel_by_pixel() -> None:
 
 
 def test_the_guide_without_a_transformation_is_linear() -> None:
-    guide = DeformablePCA(SHAPE, latent_dim=5, guided_dims=2, units=4)
+    guide = DeformablePCA(SHAPE, [2, 3], units=4)
     _give(guide.transformer, [0.0] * 6)
     codes = torch.randn(6, 5)
     expected = codes[:, 2:] @ guide.basis.weight.T + guide.basis.bias
@@ -90,7 +90,7 @@ def test_the_guide_without_a_transformation_is_linear() -> None:
 
 
 def test_overlap_of_an_orthogonal_basis_is_0_whatever_its_lengths() -> None:
-    guide = DeformablePCA(SHAPE, latent_dim=4, guided_dims=1, units=4)
+    guide = DeformablePCA(SHAPE, [1, 3], units=4)
     with torch.no_grad():
         guide.basis.weight.zero_()
         guide.basis.weight[:3] = torch.diag(torch.tensor([1.0, 2.0, 3.0]))

@@ -14,6 +14,7 @@ from methods.parts.priors import (
     LeakySiLU,
     NeuralPrior,
     NormalPrior,
+    PriorName,
     SpherePrior,
     UniformPrior,
     VectorQuantizedPrior,
@@ -69,8 +70,8 @@ def test_the_scale_enters_the_spread_of_the_normal_prior_alone() -> None:
 
 
 @pytest.mark.parametrize(("name", "ratio"), [("normal", 1.0), ("sphere", 1.0), ("uniform", 2 / 3)])
-def test_spread_is_the_mean_squared_distance_of_two_draws(name: str, ratio: float) -> None:
-    prior = FIXED_PRIORS[name](6)  # type: ignore[index]
+def test_spread_is_the_mean_squared_distance_of_two_draws(name: PriorName, ratio: float) -> None:
+    prior = FIXED_PRIORS[name](6)
     squared = (prior(50_000, CPU) - prior(50_000, CPU)).square().sum(dim=1).mean()
     assert squared.item() == pytest.approx(ratio * prior.squared_spread(), rel=0.02)
 

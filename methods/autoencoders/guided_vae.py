@@ -10,22 +10,26 @@ from methods.autoencoders.vae import VAE
 from methods.base import Losses
 from methods.parts.autoencoding import squared_error
 from methods.parts.networks import ImageShape
-from methods.parts.spatial import AffineTransformer
+from methods.parts.spatial import AffineTransformer, split_code
 
 
 class DeformablePCA(nn.Module):
     """Codes [B, latent_dim] -> images [B, C, H, W], linear in content and warped; not confined to [0, 1].
 
-    The first `guided_dims` of a code decide the affine transformation, the others weigh the basis images b_k, which
-    are added to a mean image.
+    The first part of a code decides the affine transformation, the other weighs the basis images b_k, which are added
+    to a mean image.
+
+    Args:
+        sizes: length of the two parts.
+        units: of a hidden layer of the network of the transformation.
     """
 
-    def __init__(self, image_shape: ImageShape, latent_dim: int, guided_dims: int, units: int) -> None:
+    def __init__(self, image_shape: ImageShape, sizes: list[int], units: int) -> None:
         super().__init__()
         self.image_shape = image_shape
-        self.sizes = [guided_dims, latent_dim - guided_dims]
-        self.transformer = AffineTransformer(guided_dims, units)
-        self.basis = nn.Linear(latent_dim - guided_dims, math.prod(image_shape))
+        self.sizes = sizes
+        self.transformer = AffineTransformer(sizes[0], units)
+        self.basis = nn.Linear(sizes[1], math.prod(image_shape))
 
     def forward(self, codes: Tensor) -> Tensor:
         deformation, content = codes.split(self.sizes, dim=1)
@@ -67,13 +71,9 @@ class GuidedVAE(VAE):
     """w_o."""
 
     def make_networks(self) -> None:
-        if not 0 < self.guided_dims < self.latent_dim:
-            raise ValueError(
-                f"{self.name}: guided_dims is {self.guided_dims}; choose it between 1 and {self.latent_dim - 1}, so "
-                f"that both parts of a code of {self.latent_dim} dimensions have some"
-            )
+        sizes = split_code("guided_dims", self.guided_dims, self.latent_dim)
         super().make_networks()
-        self.guide = DeformablePCA(self.image_shape, self.latent_dim, self.guided_dims, 8 * self.width)
+        self.guide = DeformablePCA(self.image_shape, sizes, 8 * self.width)
 
     def terms(self, images: Tensor, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Losses:
         return {

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder
-from methods.parts.spatial import DiffeomorphicTransformer
+from methods.parts.spatial import DiffeomorphicTransformer, split_code
 
 
 class TwoEncoders(nn.Module):
@@ -80,13 +80,8 @@ class VITAE(VAE):
 
     def make_networks(self) -> None:
         perspective_dims = self.latent_dim // 2 if self.perspective_dims is None else self.perspective_dims
-        if not 0 < perspective_dims < self.latent_dim:
-            raise ValueError(
-                f"{self.name}: perspective_dims is {perspective_dims}; choose it between 1 and {self.latent_dim - 1}, "
-                f"so that both parts of a code of {self.latent_dim} dimensions have some"
-            )
+        sizes = split_code("perspective_dims", perspective_dims, self.latent_dim)
         shape, width, batch_norm = self.image_shape, self.width, self.batch_norm
-        sizes = [perspective_dims, self.latent_dim - perspective_dims]
         self.encoder: TwoEncoders = TwoEncoders(self.network, shape, sizes, width=width, batch_norm=batch_norm)
         self.decoder: TransformingDecoder = TransformingDecoder(
             self.network, shape, sizes, width=width, batch_norm=batch_norm

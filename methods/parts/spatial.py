@@ -12,6 +12,19 @@ from torch.nn import functional as F
 from methods.parts.networks import dense_layers
 
 
+def split_code(option: str, dims: int, latent_dim: int) -> list[int]:
+    """Lengths of a code's two parts: `dims`, for the transformation, and what is left, for what is transformed.
+
+    Raises ValueError where one of them is empty; it names the hyperparameter that `dims` is of.
+    """
+    if not 0 < dims < latent_dim:
+        raise ValueError(
+            f"{option} is {dims}; choose it between 1 and {latent_dim - 1}, so that both parts of a code of "
+            f"{latent_dim} dimensions have some"
+        )
+    return [dims, latent_dim - dims]
+
+
 def warp(images: Tensor, positions: Tensor) -> Tensor:
     """Images [B, C, H, W] at positions [B, H, W, 2]: bilinear; a position outside has the nearest border's value."""
     return F.grid_sample(images, positions, mode="bilinear", padding_mode="border", align_corners=False)
