@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from methods.autoencoders.aae import AAE
 from methods.autoencoders.ali import ALI
 from methods.autoencoders.avb import AVB
 from methods.autoencoders.vae_gan import VAEGAN
-from methods.base import Likelihood
+from methods.base import Likelihood, Unsupported
 from methods.parts.adversaries import (
+    DenseJointCritic,
     ImageDiscriminator,
     JointCritic,
     discriminator_loss,
@@ -89,31 +91,48 @@ def test_gradient_penalty_and_its_gradient_are_those_of_a_loop() -> None:
 # Discriminators of pairs
 
 
-def test_pairs_are_compared_in_their_order() -> None:
+@pytest.mark.parametrize("critic_class", [JointCritic, DenseJointCritic])
+def test_pairs_are_compared_in_their_order(critic_class: type[JointCritic | DenseJointCritic]) -> None:
     torch.manual_seed(0)
-    critic = JointCritic(SHAPE, 3, 2, spectral=False)
+    critic = critic_class(SHAPE, 3, 2, spectral=False)
     one, other = (torch.rand(4, *SHAPE), torch.randn(4, 3)), (torch.rand(2, *SHAPE), torch.randn(2, 3))
     first, second = critic.compare(one, other)
     torch.testing.assert_close(first, critic(*one))
     torch.testing.assert_close(second, critic(*other))
 
 
-@pytest.mark.parametrize("method", [ALI, AVB])
-def test_discriminator_of_pairs_learns_alone(method: type[JointAdversary]) -> None:
+def test_dense_discriminator_of_pairs_has_three_hidden_layers() -> None:
     torch.manual_seed(0)
+    critic = DenseJointCritic(SHAPE, 3, 2, dropout=0.9).eval()
+    images, codes = torch.rand(4, *SHAPE), torch.randn(4, 3)
+    hidden = torch.cat([images.flatten(1), codes], dim=1)
+    *inner, last = [layer for layer in critic.modules() if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in inner] == [64, 64, 64]
+    for layer in inner:
+        hidden = hidden @ layer.weight.T + layer.bias
+        hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
+    torch.testing.assert_close(critic(images, codes), hidden @ last.weight.T + last.bias)
+
+
+@pytest.mark.parametrize("method", [ALI, AVB])
+def test_discriminator_of_pairs_has_an_optimizer_of_its_own(method: type[JointAdversary]) -> None:
     model = method(SHAPE, latent_dim=3, width=4)
     adversary = list(model.adversary.parameters())
     others = {id(p) for p in model.parameters()} - {id(p) for p in adversary}
     assert same_parameters(model.adversary_optimizer, adversary)
     assert same_parameters(model.optimizer, [p for p in model.parameters() if id(p) in others])
-    model.adversary_loss(digits()).backward()
-    assert {id(p) for p in model.parameters() if p.grad is not None} == {id(p) for p in adversary}
 
 
-@pytest.mark.parametrize("method", [ALI, AVB])
-def test_both_sides_are_updated_from_where_they_stood(method: type[JointAdversary]) -> None:
+def test_avb_discriminator_learns_alone() -> None:
     torch.manual_seed(0)
-    model = method(SHAPE, latent_dim=3, width=4, batch_norm=False, adversary_dropout=0.0)
+    model = AVB(SHAPE, latent_dim=3, width=4)
+    model.adversary_loss(digits()).backward()
+    assert {id(p) for p in model.parameters() if p.grad is not None} == {id(p) for p in model.adversary.parameters()}
+
+
+def test_avb_updates_both_sides_from_where_they_stood() -> None:
+    torch.manual_seed(0)
+    model = AVB(SHAPE, latent_dim=3, width=4, batch_norm=False)
     start, images = copy.deepcopy(model), digits()
     torch.manual_seed(2)
     model.train_step(images)
@@ -125,25 +144,50 @@ def test_both_sides_are_updated_from_where_they_stood(method: type[JointAdversar
     torch.testing.assert_close(found_gradients(model.decoder), gradients(loss, start.decoder))
 
 
-def test_ali_swaps_the_labels_of_the_discriminator() -> None:
+# ALI
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("family", ["gaussian", "deterministic"])
+def test_ali_swaps_the_labels_of_the_discriminator(
+    family: Literal["gaussian", "deterministic"], network: Literal["conv", "mlp"]
+) -> None:
     torch.manual_seed(0)
-    model = ALI(SHAPE, latent_dim=3, width=4, batch_norm=False, adversary_dropout=0.0)
-    images = digits()
+    model = ALI(
+        SHAPE,
+        latent_dim=3,
+        width=4,
+        batch_norm=False,
+        posterior_family=family,
+        adversary_network=network,
+        adversary_dropout=0.0,
+    )
+    start, images = copy.deepcopy(model), digits()
     torch.manual_seed(2)
-    objective = model.objective(images)["loss"]
-    torch.manual_seed(2)
-    discriminator = model.adversary_loss(images)
+    losses = model.train_step(images)
 
     torch.manual_seed(2)
-    prior, noise = torch.randn(32, 3), torch.randn(32, 3)
-    outputs = model.encoder(images)
-    codes = outputs[:, :3] + (outputs[:, 3:] / 2).exp() * noise
-    encoded, decoded = model.adversary(images, codes), model.adversary(model.decoder(prior), prior)
-    expected = cross_entropy(encoded, 0) + cross_entropy(decoded, 1)
-    torch.testing.assert_close(objective, expected)
-    torch.testing.assert_close(discriminator, cross_entropy(encoded, 1) + cross_entropy(decoded, 0))
-    for part in (model.encoder, model.decoder):
-        torch.testing.assert_close(gradients(objective, part), gradients(expected, part))
+    prior = torch.randn(32, 3)
+    codes = start.encoder(images)
+    if family == "gaussian":
+        codes = codes[:, :3] + (codes[:, 3:] / 2).exp() * torch.randn(32, 3)
+    encoded, decoded = start.adversary(images, codes), start.adversary(start.decoder(prior), prior)
+    objective = cross_entropy(encoded, 0) + cross_entropy(decoded, 1)
+    discriminator = cross_entropy(encoded, 1) + cross_entropy(decoded, 0)
+    torch.testing.assert_close(losses, {"loss": objective, "discriminator": discriminator})
+    for part, loss in [("encoder", objective), ("decoder", objective), ("adversary", discriminator)]:
+        expected = gradients(loss, getattr(start, part))
+        torch.testing.assert_close(found_gradients(getattr(model, part)), expected, rtol=1e-4, atol=1e-6)
+        moved = zip(getattr(model, part).parameters(), getattr(start, part).parameters(), strict=True)
+        assert all(not torch.equal(now, before) for now, before in moved)
+
+
+def test_deterministic_ali_has_no_posterior_but_the_code() -> None:
+    model = ALI(SHAPE, latent_dim=3, width=4, posterior_family="deterministic").eval()
+    images = digits()
+    assert torch.equal(model.draw_codes(images), model.encode(images))
+    with pytest.raises(Unsupported, match='only with posterior_family = "gaussian"'):
+        model.posterior(images)
 
 
 # AVB
@@ -264,7 +308,7 @@ def test_vae_gan_compares_the_last_convolution() -> None:
 
 def test_vae_gan_trains_each_part_on_its_own_loss() -> None:
     torch.manual_seed(0)
-    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, similarity_weight=0.3, margin=None)
+    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, similarity_weight=0.3, balanced=False)
     start, images = copy.deepcopy(model), digits()
     torch.manual_seed(2)
     losses = model.train_step(images)
@@ -304,6 +348,11 @@ def test_vae_gan_trains_each_part_on_its_own_loss() -> None:
 def test_vae_gan_lets_the_stronger_wait(real: float, generated: float, expected: tuple[bool, bool]) -> None:
     model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2)
     assert model.who_learns(torch.tensor(real), torch.tensor(generated)) == expected
+
+
+def test_vae_gan_lets_nobody_wait_unless_balanced() -> None:
+    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, balanced=False)
+    assert model.who_learns(torch.tensor(0.1), torch.tensor(0.7)) == (True, True)
 
 
 @pytest.mark.parametrize("learning", [(True, False), (False, True)])

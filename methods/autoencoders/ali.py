@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from methods.base import Losses
+from methods.base import Losses, Unsupported
 from methods.parts.adversaries import discriminator_loss
 from methods.parts.autoencoding import GaussianAutoencoder
 from methods.parts.joint_adversary import JointAdversary
@@ -31,8 +30,25 @@ class ALI(JointAdversary, GaussianAutoencoder):
     family = "VAE"
     check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "lr": 1e-3, "adversary_lr": 1e-3}
 
+    posterior_family: Literal["gaussian", "deterministic"] = "gaussian"
+    """"deterministic" where ẑ is the code itself: the same objective as a BiGAN's (arXiv 1605.09782)."""
     adversary_dropout: float = 0.2
     """Share of the inputs of every layer of the discriminator that is left out in training."""
+
+    def setup(self) -> None:
+        self.encoder_outputs = 2 if self.posterior_family == "gaussian" else 1
+        super().setup()
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.encoder(images)[:, : self.latent_dim]
+
+    def draw_codes(self, images: Tensor) -> Tensor:
+        return self.encode(images) if self.posterior_family == "deterministic" else super().draw_codes(images)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.posterior_family != "gaussian":
+            raise Unsupported(f'{self.name} has a Gaussian posterior only with posterior_family = "gaussian"')
+        return super().posterior(images)
 
     def pairs(self, images: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Images and draws of their posteriors; decodings and the draws of the prior they are of."""
@@ -41,9 +57,22 @@ class ALI(JointAdversary, GaussianAutoencoder):
 
     def objective(self, images: Tensor) -> Losses:
         data_logits, sample_logits = self.adversary.compare(*self.pairs(images))
-        return {"loss": discriminator_loss(sample_logits, data_logits)}
+        return {
+            "loss": discriminator_loss(sample_logits, data_logits),
+            "discriminator": discriminator_loss(data_logits, sample_logits),
+        }
 
-    def adversary_loss(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            pairs = self.pairs(images)
-        return discriminator_loss(*self.adversary.compare(*pairs))
+    def train_step(self, images: Tensor) -> Losses:
+        """Both losses are of the same pairs, as in the authors' code."""
+        losses = self.objective(images)
+        own, adversaries = (
+            [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            for optimizer in (self.optimizer, self.adversary_optimizer)
+        )
+        self.zero_grad()
+        losses["loss"].backward(inputs=own, retain_graph=True)
+        losses["discriminator"].backward(inputs=adversaries)
+        self.optimizer.step()
+        self.adversary_optimizer.step()
+        self.steps_done += 1
+        return losses

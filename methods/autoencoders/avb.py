@@ -15,6 +15,7 @@ from methods.base import Likelihood, Losses
 from methods.parts.adversaries import discriminator_loss
 from methods.parts.joint_adversary import JointAdversary
 from methods.parts.networks import dense_layers
+from methods.parts.optimization import update
 
 NOISE_WIDTH = 128
 
@@ -107,7 +108,15 @@ class AVB(JointAdversary):
         distortion, divergences = (part.mean() for part in self.distortion_and_divergences(images))
         return {"loss": distortion + divergences, "reconstruction": distortion, "divergence": divergences}
 
+    def train_step(self, images: Tensor) -> Losses:
+        """Both sides are updated from where they stood before the step."""
+        adversary = self.adversary_loss(images)
+        losses = super().train_step(images)
+        update(self.adversary_optimizer, adversary)
+        return {**losses, "discriminator": adversary}
+
     def adversary_loss(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> what T minimizes, a scalar with no gradient to encoder and decoder."""
         with torch.no_grad():
             center, scales = self.center_and_scales(images)
             mean, deviation = self.contrast(center, scales)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,61 @@ class CodeDiscriminator(nn.Module):
         return self.layers(codes).squeeze(1)
 
 
-class JointCritic(nn.Module):
-    """(images [B, C, H, W], codes [B, latent_dim]) -> [B, 1].
+class PairCritic(nn.Module):
+    """(images [B, C, H, W], codes [B, latent_dim]) -> [B, 1]."""
 
-    Convolutions halve the image down to one pixel and double the filters (8 … 256 at 64 × 64, as in arXiv 2209.07007);
-    the features of image and code are halved when they are joined.
+    def __init__(self, *, spectral: bool, dropout: float) -> None:
+        super().__init__()
+        self.spectral = spectral
+        self.dropout = dropout
+
+    def layer(self, linear: nn.Module) -> list[nn.Module]:
+        """The layer with what `spectral` and `dropout` put around it."""
+        normalized = spectral_norm(linear) if self.spectral else linear
+        return [nn.Dropout(self.dropout), normalized] if self.dropout else [normalized]
+
+    def dense(self, sizes: Sequence[int]) -> nn.Sequential:
+        """Linear layers of the given sizes, each with its leaky ReLU."""
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            layers += [*self.layer(nn.Linear(inputs, outputs)), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*layers)
+
+    def compare(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits of two batches of pairs (images, codes), in one evaluation."""
+        images, codes = (torch.cat(pair) for pair in zip(one, other, strict=True))
+        first, second = self(images, codes).split([len(one[0]), len(other[0])])
+        return first, second
+
+
+class DenseJointCritic(PairCritic):
+    """Three dense layers of leaky ReLUs over all pixels and the code, as for MNIST in arXiv 1605.09782.
+
+    Its two have batch norm too.
+
+    Args:
+        image_shape: (channels, height, width).
+        latent_dim: length of a code.
+        width: a 32nd of the units of a layer.
+        spectral: whether every layer has spectral norm.
+        dropout: share of every layer's inputs that is left out in training.
+    """
+
+    def __init__(
+        self, image_shape: ImageShape, latent_dim: int, width: int, *, spectral: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__(spectral=spectral, dropout=dropout)
+        hidden = 32 * width
+        self.layers = self.dense([math.prod(image_shape) + latent_dim, hidden, hidden, hidden, 1])[:-1]
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        return self.layers(torch.cat([images.flatten(start_dim=1), codes], dim=1))
+
+
+class JointCritic(PairCritic):
+    """Convolutions halve the image down to one pixel and double the filters (8 … 256 at 64 × 64, in arXiv 2209.07007).
+
+    The features of image and code are halved when they are joined.
 
     Args:
         image_shape: (channels, height, width).
@@ -42,36 +92,19 @@ class JointCritic(nn.Module):
     def __init__(
         self, image_shape: ImageShape, latent_dim: int, width: int, *, spectral: bool = True, dropout: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(spectral=spectral, dropout=dropout)
         filters, side, _ = image_shape
         features, hidden = 8 * width, 32 * width
-
-        def layer(linear: nn.Module) -> list[nn.Module]:
-            normalized = spectral_norm(linear) if spectral else linear
-            return [nn.Dropout(dropout), normalized] if dropout else [normalized]
-
-        def dense(sizes: list[int]) -> nn.Sequential:
-            layers: list[nn.Module] = []
-            for inputs, outputs in itertools.pairwise(sizes):
-                layers += [*layer(nn.Linear(inputs, outputs)), nn.LeakyReLU(0.2)]
-            return nn.Sequential(*layers)
-
         layers: list[nn.Module] = []
         for i in range(int(math.log2(side))):
-            layers += [*layer(nn.Conv2d(filters, width * 2**i, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [*self.layer(nn.Conv2d(filters, width * 2**i, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
             filters = width * 2**i
-        self.image_features = nn.Sequential(*layers, nn.Flatten(), *layer(nn.Linear(filters, features)))
-        self.code_features = dense([latent_dim, hidden, hidden, features])
-        self.joint = dense([2 * features, hidden, hidden, 1])[:-1]
+        self.image_features = nn.Sequential(*layers, nn.Flatten(), *self.layer(nn.Linear(filters, features)))
+        self.code_features = self.dense([latent_dim, hidden, hidden, features])
+        self.joint = self.dense([2 * features, hidden, hidden, 1])[:-1]
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
         return self.joint(torch.cat([self.image_features(images), self.code_features(codes)], dim=1) / 2)
-
-    def compare(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits of two batches of pairs (images, codes), in one evaluation."""
-        images, codes = (torch.cat(pair) for pair in zip(one, other, strict=True))
-        first, second = self(images, codes).split([len(one[0]), len(other[0])])
-        return first, second
 
 
 class ImageDiscriminator(nn.Module):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from torch import Tensor, optim
+from typing import Literal
 
-from methods.base import Losses
-from methods.parts.adversaries import JointCritic
+from torch import optim
+
+from methods.parts.adversaries import DenseJointCritic, JointCritic, PairCritic
 from methods.parts.autoencoding import NetworkAutoencoder
-from methods.parts.optimization import update
 
 ADAM_BETAS = (0.5, 0.999)
+CRITICS: dict[str, type[JointCritic | DenseJointCritic]] = {"conv": JointCritic, "mlp": DenseJointCritic}
 
 
 class JointAdversary(NetworkAutoencoder):
-    """An autoencoder and a discriminator of pairs, each updated by its Adam from where both stood before the step.
-
-    Subclasses give `objective` and `adversary_loss`.
-    """
+    """An autoencoder and a discriminator of pairs, each with its Adam."""
 
     adversary_lr: float = 1e-4
     """Of the discriminator's Adam."""
+    adversary_network: Literal["conv", "mlp"] = "conv"
+    """Of the discriminator: `JointCritic` or `DenseJointCritic` of `methods.parts.adversaries`."""
     adversary_width: int = 8
-    """Filters of the discriminator's first convolution, see `methods.parts.adversaries.JointCritic`."""
+    """Filters of the discriminator's first convolution; its dense layers have 32 times as many units."""
     adversary_dropout: float = 0.0
     """Share of the inputs of every layer of the discriminator that is left out in training."""
     adversary_spectral_norm: bool = False
@@ -30,7 +30,7 @@ class JointAdversary(NetworkAutoencoder):
     def setup(self) -> None:
         super().setup()
         self.optimizer = optim.Adam(self.parameters(), lr=self.lr, betas=ADAM_BETAS)
-        self.adversary = JointCritic(
+        self.adversary: PairCritic = CRITICS[self.adversary_network](
             self.image_shape,
             self.latent_dim,
             self.adversary_width,
@@ -38,13 +38,3 @@ class JointAdversary(NetworkAutoencoder):
             dropout=self.adversary_dropout,
         )
         self.adversary_optimizer = optim.Adam(self.adversary.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
-
-    def adversary_loss(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] -> what the discriminator minimizes, a scalar with no gradient to encoder and decoder."""
-        raise NotImplementedError
-
-    def train_step(self, images: Tensor) -> Losses:
-        adversary = self.adversary_loss(images)
-        losses = super().train_step(images)
-        update(self.adversary_optimizer, adversary)
-        return {**losses, "discriminator": adversary}
