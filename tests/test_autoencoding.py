@@ -47,7 +47,7 @@ def test_hyperparameters_are_keyword_arguments_and_attributes() -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
         Sparse(SHAPE, penality=2.0)  # type: ignore[call-arg]  # misspelled on purpose
     with pytest.raises(TypeError, match="positional"):
-        Sparse(SHAPE, 2.0)  # type: ignore[misc]  # positional on purpose
+        Sparse(SHAPE, 2.0)  # type: ignore[call-arg, arg-type]  # positional on purpose
 
 
 def test_a_part_named_like_a_hyperparameter_is_an_error_of_the_author() -> None:
@@ -81,6 +81,28 @@ def test_an_update_counts_and_minimizes_the_objective() -> None:
         model.train_step(images)
     assert model.steps_done == 50
     assert model.eval().objective(images)["loss"].item() < before
+
+
+def test_networks_of_a_subclass_s_own_are_the_only_ones_made_and_are_trained() -> None:
+    class Linear(AE):
+        def make_networks(self) -> None:
+            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, self.latent_dim))
+            self.decoder = nn.Sequential(nn.Linear(self.latent_dim, 64), nn.Unflatten(1, SHAPE))
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def decode(self, codes: Tensor) -> Tensor:
+            return self.scale * super().decode(codes)
+
+        def objective(self, images: Tensor) -> Losses:
+            return {"loss": (images - self.decode(self.encode(images))).square().mean()}
+
+    torch.manual_seed(0)
+    model = Linear(SHAPE, latent_dim=2)
+    torch.manual_seed(0)
+    assert torch.equal(next(model.encoder.parameters()), nn.Linear(64, 2).weight)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    model.train_step(digits())
+    assert not any(torch.equal(value, before[name]) for name, value in model.named_parameters())
 
 
 def test_codes_of_an_epoch_are_those_of_eval_mode() -> None:

@@ -39,8 +39,10 @@ class SigmaVAE(VAE):
         if self.likelihood != "gaussian":
             raise ValueError(f'{self.name} is about the Gaussian\'s variance: leave likelihood at "gaussian"')
         super().setup()
+
+    def make_networks(self) -> None:
+        super().make_networks()
         self.log_sigma = nn.Parameter(torch.zeros(()), requires_grad=self.sigma == "learned")
-        self.optimizer.add_param_group({"params": [self.log_sigma]})
 
     def distortion(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         """With σ as it is kept; in training mode the batch's optimal one, which is kept then, as batch norm's moments

@@ -36,11 +36,10 @@ class VampPriorVAE(VAE):
     is theirs for MNIST."""
     batch_norm: bool = False
 
-    def setup(self) -> None:
-        super().setup()
+    def make_networks(self) -> None:
+        super().make_networks()
         noise = INITIAL_STD * torch.randn(self.pseudo_inputs, *self.image_shape)
         self.pseudo_images = nn.Parameter(INITIAL_MEAN + noise)
-        self.optimizer.add_param_group({"params": [self.pseudo_images]})
 
     @torch.no_grad()
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
