@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 
 from methods.autoencoders.sigma_vae import SigmaVAE
 from methods.base import Losses, Unsupported
-from methods.parts.autoencoding import draw_gaussian
+from methods.parts.autoencoding import draw_gaussian, over_epoch
 from methods.parts.divergences import kl_to_standard_normal
 from methods.parts.networks import dense_layers
 from methods.parts.optimization import set_learning_rate, update
@@ -107,7 +107,8 @@ class TwoStageVAE(SigmaVAE):
 
     def train_second_stage(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         optimizer = optim.Adam(self.second_stage.parameters(), lr=self.lr)
-        batch_size, mean, log_variance = self.posteriors_of_epoch(batches)
+        mean, log_variance = over_epoch(self, self.encoder, batches).chunk(2, dim=1)
+        batch_size = len(mean) // max(self.steps_per_epoch, 1)
         steps = 2 * self.planned_steps if self.second_steps is None else self.second_steps
         for step in range(steps):
             set_learning_rate(optimizer, self.lr * halvings(step, steps))
@@ -115,16 +116,6 @@ class TwoStageVAE(SigmaVAE):
             loss = self.second_stage.negative_bound(draw_gaussian(mean[chosen], log_variance[chosen])).mean()
             update(optimizer, loss)
             yield {"second_stage": loss}
-
-    @torch.no_grad()
-    def posteriors_of_epoch(self, batches: Iterator[Tensor]) -> tuple[int, Tensor, Tensor]:
-        """Images in a batch; means and log-variances [N, latent_dim] of the training images, in eval mode."""
-        training = self.training
-        self.eval()
-        posteriors = [self.posterior(next(batches)) for _ in range(max(self.steps_per_epoch, 1))]
-        self.train(training)
-        means, log_variances = zip(*posteriors, strict=True)
-        return len(means[0]), torch.cat(means), torch.cat(log_variances)
 
 
 def halvings(step: int, steps: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import dataclass_transform
@@ -128,14 +128,19 @@ class GaussianAutoencoder(NetworkAutoencoder):
         return draw_gaussian(*self.posterior(images))
 
 
-@torch.no_grad()
 def encode_epoch(autoencoder: Autoencoder, batches: Iterator[Tensor]) -> Tensor:
     """Codes [N, latent_dim] of one pass over the training images, in eval mode."""
+    return over_epoch(autoencoder, autoencoder.encode, batches)
+
+
+@torch.no_grad()
+def over_epoch(autoencoder: Autoencoder, function: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Tensor:
+    """What a function of images [B, C, H, W] gives on one pass over the training images, in eval mode: [N, ...]."""
     training = autoencoder.training
     autoencoder.eval()
-    codes = [autoencoder.encode(images) for images in islice(batches, max(autoencoder.steps_per_epoch, 1))]
+    outputs = [function(images) for images in islice(batches, max(autoencoder.steps_per_epoch, 1))]
     autoencoder.train(training)
-    return torch.cat(codes)
+    return torch.cat(outputs)
 
 
 def draw_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:
