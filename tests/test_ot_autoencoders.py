@@ -71,10 +71,15 @@ def test_hammersley_points_are_on_the_sphere_and_centered(dim: int) -> None:
     torch.testing.assert_close(points.T @ points / 2000, torch.eye(dim) / dim, atol=0.05, rtol=0)
 
 
-def test_hammersley_points_are_more_even_than_independent_draws() -> None:
+@pytest.mark.parametrize("power", [1, 2])
+def test_hammersley_points_are_more_even_than_independent_draws(power: int) -> None:
+    """In every coordinate, and in products of two, which show how coordinates are paired."""
+
     def unevenness(points: Tensor) -> float:
-        """Mean square of the mean over points, which is 1 / n for independent ones."""
-        return points.mean(dim=0).square().sum().item()
+        """Mean square of the mean over points of coordinates, or of products of two different ones."""
+        if power == 1:
+            return points.mean(dim=0).square().sum().item()
+        return (points.T @ points / len(points)).triu(1).square().sum().item()
 
     gaps = torch.tensor([[unevenness(cls(3)(100, CPU)) for cls in (HammersleyPrior, SpherePrior)] for _ in range(30)])
     even, independent = gaps.mean(dim=0)

@@ -21,7 +21,7 @@ class HammersleyPrior(SpherePrior):
     def forward(self, count: int, device: torch.device) -> Tensor:
         from scipy.stats import qmc
 
-        cube = (torch.randperm(count)[:, None] + 0.5) / count
+        cube = (torch.arange(count)[:, None] + 0.5) / count
         if self.dim > 1:
             seed = int(torch.randint(2**31, ()))
             halton = qmc.Halton(self.dim - 1, seed=seed).random(count)
