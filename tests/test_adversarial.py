@@ -306,9 +306,18 @@ def test_vae_gan_compares_the_last_convolution() -> None:
     assert features.min() < 0  # no ReLU after it
 
 
-def test_vae_gan_trains_each_part_on_its_own_loss() -> None:
+@pytest.mark.parametrize("both", [True, False])
+def test_vae_gan_trains_each_part_on_its_own_loss(both: bool) -> None:
     torch.manual_seed(0)
-    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, similarity_weight=0.3, balanced=False)
+    model = VAEGAN(
+        SHAPE,
+        latent_dim=3,
+        width=4,
+        adversary_width=2,
+        similarity_weight=0.3,
+        balanced=False,
+        judge_reconstructions=both,
+    )
     start, images = copy.deepcopy(model), digits()
     torch.manual_seed(2)
     losses = model.train_step(images)
@@ -323,7 +332,9 @@ def test_vae_gan_trains_each_part_on_its_own_loss() -> None:
     similarity = 0.5 * F.mse_loss(features[32:64], features[:32], reduction="sum") / 32
     posterior = Independent(Normal(mean, deviation), 1)
     divergence = kl_divergence(posterior, Independent(Normal(torch.zeros(32, 3), torch.ones(32, 3)), 1)).mean()
-    adversary = cross_entropy(real, 1) + cross_entropy(reconstructed, 0) + cross_entropy(sampled, 0)
+    adversary = cross_entropy(real, 1) + cross_entropy(sampled, 0)
+    if both:
+        adversary = adversary + cross_entropy(reconstructed, 0)
     encoder, decoder = divergence + similarity, 0.3 * similarity - adversary
 
     for name, part, expected in [

@@ -26,8 +26,8 @@ class VAEGAN(GaussianAutoencoder):
     All are updated at once, but that the discriminator or the decoder waits while it is too strong (see `balanced`), as
     in the authors' code. The objective that is watched is the encoder's plus the decoder's.
 
-    No p(x | z) of images is modeled. In the authors' code G is without x̂ and of mean 1/2 over either kind. The GWAE
-    paper's baseline takes S over all layers and adds the pixels' ½‖x − x̂‖², and its optimizers are Adams.
+    No p(x | z) of images is modeled. In the authors' code G is half as large. The GWAE paper's baseline takes S over all
+    layers and adds the pixels' ½‖x − x̂‖², and its optimizers are Adams.
     """
 
     name = "vae-gan"
@@ -38,6 +38,8 @@ class VAEGAN(GaussianAutoencoder):
 
     similarity_weight: float = 1e-6
     """γ, of S for the decoder; 1e-6 in the authors' CelebA, 1e-5 in their CIFAR-10, 1 in the GWAE paper's baseline."""
+    judge_reconstructions: bool = False
+    """Whether G has −log(1 − D(x̂)), as in algorithm 1 and the GWAE paper's baseline; not so in the authors' code."""
     balanced: bool = True
     """Whether the discriminator waits while its cross-entropy on real or on generated images is below 0.68 − 0.35, the
     decoder while one is above 0.68 + 0.35; never both. Off in the GWAE paper's baseline."""
@@ -65,8 +67,9 @@ class VAEGAN(GaussianAutoencoder):
 
         divergence = kl_to_standard_normal(mean, log_variance).mean()
         similarity = 0.5 * squared_error(features[:count], features[count : 2 * count])
-        real_cost, generated_cost = F.softplus(-logits[:count]).mean(), F.softplus(logits[count:]).mean()
-        discriminator = real_cost + 2 * generated_cost  # of both kinds of generated images, which are as many each
+        judged = logits[count:].view(2, count)[0 if self.judge_reconstructions else 1 :]  # the last are of draws
+        real_cost, generated_cost = F.softplus(-logits[:count]).mean(), F.softplus(judged).mean()
+        discriminator = real_cost + len(judged) * generated_cost
         encoder, decoder = divergence + similarity, self.similarity_weight * similarity - discriminator
         return {
             "loss": encoder + decoder,
