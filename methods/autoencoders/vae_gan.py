@@ -21,13 +21,14 @@ RMSPROP_DECAY = 0.9
 class VAEGAN(GaussianAutoencoder):
     """A VAE whose reconstructions are compared in the features f of a discriminator D of images, which it is to fool.
 
-    With S = ½‖f(x) − f(x̂)‖² and G = −log D(x) − log(1 − D(x̂)) − log(1 − D(decode(z))), z a draw of N(0, I), each part
-    minimizes its own (algorithm 1): the encoder KL(q(z | x) ‖ N(0, I)) + S, the decoder γ S − G, the discriminator G.
-    All are updated at once, but that the discriminator or the decoder waits while it is too strong (see `balanced`), as
-    in the authors' code. The objective that is watched is the encoder's plus the decoder's.
+    With S = ½‖f(x) − f(x̂)‖² and G = −log D(x) − log(1 − D(decode(z))), z a draw of N(0, I), and maybe −log(1 − D(x̂))
+    (see `judge_reconstructions`), each part minimizes its own (algorithm 1): the encoder KL(q(z | x) ‖ N(0, I)) + S,
+    the decoder γ S − G, the discriminator G. All are updated at once, but that the discriminator or the decoder waits
+    while it is too strong (see `balanced`), as in the authors' code. The objective that is watched is the encoder's
+    plus the decoder's.
 
-    No p(x | z) of images is modeled. In the authors' code G is half as large. The GWAE paper's baseline takes S over all
-    layers and adds the pixels' ½‖x − x̂‖², and its optimizers are Adams.
+    No p(x | z) of images is modeled. In the authors' code G is half as large. The GWAE paper's baseline takes S over
+    all layers and adds the pixels' ½‖x − x̂‖², and its optimizers are Adams.
     """
 
     name = "vae-gan"
