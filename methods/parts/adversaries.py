@@ -53,9 +53,7 @@ class PairCritic(nn.Module):
 
 
 class DenseJointCritic(PairCritic):
-    """Three dense layers of leaky ReLUs over all pixels and the code, as for MNIST in arXiv 1605.09782.
-
-    Its two have batch norm too.
+    """A multilayer perceptron over all pixels and the code: three hidden layers of leaky ReLUs.
 
     Args:
         image_shape: (channels, height, width).
