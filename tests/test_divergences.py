@@ -15,9 +15,11 @@ from methods.parts.adversaries import discriminator_loss, gradient_penalty, non_
 from methods.parts.divergences import (
     IMQ_SCALES,
     _mean_over_directions,
+    biased_mmd,
     cramer_wold_to_standard_normal,
     gromov_wasserstein,
     imq_kernel,
+    infovae_kernel,
     kl_to_standard_normal,
     median_bandwidth,
     mmd,
@@ -94,6 +96,26 @@ def test_mmd_of_two_samples_of_one_law_is_0_on_average() -> None:
 
 def test_mmd_tells_laws_apart() -> None:
     assert mmd(torch.randn(200, 3), torch.randn(200, 3) + 1, imq_kernel(6.0)) > 0.3
+
+
+def test_biased_mmd_of_equal_samples_is_0() -> None:
+    points = torch.randn(10, 3)
+    assert biased_mmd(points, points, rbf_kernel(2.0)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_biased_mmd_counts_every_pair() -> None:
+    x, y = torch.randn(4, 3), torch.randn(4, 3)
+
+    def mean_kernel(a: Tensor, b: Tensor) -> float:
+        return sum(math.exp(-((p - q) ** 2).sum().item() / 5) for p in a for q in b) / 16
+
+    expected = mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
+    assert biased_mmd(x, y, rbf_kernel(2.5)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_kernel_of_infovae_at_a_known_distance() -> None:
+    # Two codes of four dimensions that are 2 apart in each: exp(−4 / 4).
+    assert infovae_kernel(4)(torch.tensor(16.0)).item() == pytest.approx(math.exp(-1))
 
 
 def test_bandwidth_is_the_sum_of_the_two_medians() -> None:

@@ -15,9 +15,8 @@ class CWAE(NetworkAutoencoder):
     """Minimizes ‖x − x̂‖² + λ log d²(codes, N(0, I)), d the Cramér–Wold distance: no samples of the prior, no adversary.
 
     As in the authors' code, where the logarithm makes λ = 1 do for MNIST and CIFAR-10, as the divergence's scale falls
-    out.
-    The distance is the mathematical one; the authors' code leaves out its factor 1 / (2 √π), hence the log is theirs
-    up to a constant.
+    out. The distance is the mathematical one; the authors' code leaves out its factor 1 / (2 √π), hence the log is
+    theirs up to a constant.
     """
 
     name = "cwae"

@@ -15,7 +15,7 @@ from methods.base import Losses, Unsupported
 from methods.parts.adversaries import JointCritic, gradient_penalty
 from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squared_error
 from methods.parts.causal import CausalPrior
-from methods.parts.divergences import gromov_wasserstein, rbf_kernel
+from methods.parts.divergences import biased_mmd, gromov_wasserstein, infovae_kernel
 from methods.parts.normalization import PosteriorNorm
 from methods.parts.optimization import update
 from methods.parts.priors import (
@@ -27,7 +27,6 @@ from methods.parts.priors import (
     UniformPrior,
     VectorQuantizedPrior,
 )
-from methods.parts.variational import biased_mmd
 
 LearnedPrior = Literal[
     "neural", "factorized-neural", "gaussian-mixture", "causal", "normal", "uniform", "spherical", "vq"
@@ -178,8 +177,7 @@ class GWAE(GaussianAutoencoder):
             data_logits, logits = self.compare((images, codes), generated)
             discrepancy = (logits - data_logits).mean()
         else:
-            # mean((z − z')²) / d = ‖z − z'‖² / d²
-            discrepancy = biased_mmd(codes, prior_codes, rbf_kernel(0.5 * self.latent_dim**2))
+            discrepancy = biased_mmd(codes, prior_codes, infovae_kernel(self.latent_dim))
         entropy = -log_variance.sum(dim=1).mean()
         loss = (
             distortion

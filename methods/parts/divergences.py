@@ -45,6 +45,11 @@ def rbf_kernel(squared_bandwidth: Tensor | float) -> Kernel:
     return lambda squared: torch.exp(-squared / (2 * squared_bandwidth))
 
 
+def infovae_kernel(dim: int) -> Kernel:
+    """exp(−mean((z − z')²) / dim) of codes of `dim` dimensions: of the code of arXiv 1706.02262, and of GWAE's."""
+    return rbf_kernel(0.5 * dim**2)
+
+
 def median_bandwidth(codes: Tensor, noise: Tensor) -> Tensor:
     """σ² of the RBF kernel by the WAE authors' heuristic, for two samples of the same size n.
 
@@ -69,6 +74,12 @@ def mmd(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
         return (values.sum() - values.diagonal().sum()) / (n * (n - 1))
 
     return within(x) + within(y) - 2 * kernel(squared_distances(x, y)).mean()
+
+
+def biased_mmd(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
+    """Squared maximum mean discrepancy of two samples [n, d], every pair counted: never below 0 (the V-statistic)."""
+    within = kernel(squared_distances(x, x)).mean() + kernel(squared_distances(y, y)).mean()
+    return within - 2 * kernel(squared_distances(x, y)).mean()
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, num_projections: int) -> Tensor:

@@ -12,8 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.parts.divergences import Kernel, squared_distances
-
 AggregateEstimator = Literal["weighted", "stratified", "balanced"]
 
 
@@ -104,9 +102,3 @@ def covariance_penalties(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Squares of a covariance [d, d] off its diagonal, and of its diagonal's distance to 1, summed: two scalars."""
     diagonal = covariance.diagonal()
     return (covariance - diagonal.diag()).square().sum(), (diagonal - 1).square().sum()
-
-
-def biased_mmd(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
-    """Squared maximum mean discrepancy of two samples [n, d], every pair counted: never below 0 (the V-statistic)."""
-    within = kernel(squared_distances(x, x)).mean() + kernel(squared_distances(y, y)).mean()
-    return within - 2 * kernel(squared_distances(x, y)).mean()
