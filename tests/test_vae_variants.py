@@ -380,7 +380,9 @@ def test_the_second_stage_learns_the_distribution_of_the_codes() -> None:
 
 def test_the_second_stage_takes_twice_the_steps_and_leaves_the_first_as_it_is() -> None:
     model = TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8)
-    model.planned_steps, model.steps_per_epoch = 5, 2
+    model.planned_steps, model.steps_per_epoch = 100, 2
+    for _ in range(5):  # fewer than planned: training was stopped early
+        model.train_step(digits())
     steps: list[object] = []
     assert _moved_by(lambda: steps.extend(model.finish(repeat(digits()))), model) == {"second_stage"}
     assert len(steps) == 10

@@ -76,7 +76,7 @@ class TwoStageVAE(SigmaVAE):
     second_width: int = 1024
     """Units of a hidden layer of the second stage; 256 in the GWAE paper's code."""
     second_steps: int | None = None
-    """Updates of the second stage; None for twice as many as the first's."""
+    """Updates of the second stage; None for twice as many as the first took."""
 
     def setup(self) -> None:
         super().setup()
@@ -109,7 +109,7 @@ class TwoStageVAE(SigmaVAE):
         optimizer = optim.Adam(self.second_stage.parameters(), lr=self.lr)
         mean, log_variance = over_epoch(self, self.encoder, batches).chunk(2, dim=1)
         batch_size = len(mean) // max(self.steps_per_epoch, 1)
-        steps = 2 * self.planned_steps if self.second_steps is None else self.second_steps
+        steps = 2 * self.steps_done if self.second_steps is None else self.second_steps
         for step in range(steps):
             set_learning_rate(optimizer, self.lr * halvings(step, steps))
             chosen = torch.randint(len(mean), (batch_size,), device=self.device)
