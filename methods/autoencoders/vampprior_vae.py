@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.base import Losses, Unsupported
-from methods.parts.autoencoding import draw_gaussian
+from methods.parts.autoencoding import draw_gaussian, gather
 from methods.parts.variational import gaussian_log_density, log_mixture_density
 
 INITIAL_MEAN, INITIAL_STD = 0.05, 0.01
@@ -44,10 +44,7 @@ class VampPriorVAE(VAE):
     @torch.no_grad()
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
         if self.start_from_data:
-            gathered = next(batches)
-            while len(gathered) < self.pseudo_inputs:
-                gathered = torch.cat([gathered, next(batches)])
-            images = gathered[: self.pseudo_inputs]
+            images = gather(batches, self.pseudo_inputs)
             self.pseudo_images.copy_(images + INITIAL_STD * torch.randn_like(images))
         return None
 

@@ -143,6 +143,14 @@ def over_epoch(autoencoder: Autoencoder, function: Callable[[Tensor], Tensor], b
     return torch.cat(outputs)
 
 
+def gather(batches: Iterator[Tensor], count: int) -> Tensor:
+    """The next `count` images, [count, C, H, W], of as many batches as it takes."""
+    images = next(batches)
+    while len(images) < count:
+        images = torch.cat([images, next(batches)])
+    return images[:count]
+
+
 def draw_gaussian(mean: Tensor, log_variance: Tensor) -> Tensor:
     """A draw of N(mean, diag(exp(log_variance))) through which gradients flow (reparameterization)."""
     return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)

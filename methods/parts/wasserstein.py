@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from methods.base import Losses, Unsupported
-from methods.parts.autoencoding import NetworkAutoencoder
+from methods.parts.autoencoding import NetworkAutoencoder, gather
 from methods.parts.divergences import moment_mismatch
 from methods.parts.optimization import Plateau, Schedule, decay, set_learning_rate, update
 from methods.parts.priors import FIXED_PRIORS, NormalPrior, PriorName
@@ -119,7 +119,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
             return
         optimizer = optim.Adam(self.encoder.parameters(), lr=self.lr, betas=ADAM_BETAS)
         for _ in range(PRETRAINING_STEPS):
-            images = _gather(batches, self.pretraining_batch)
+            images = gather(batches, self.pretraining_batch)
             loss = moment_mismatch(self.draw_codes(images), self.draw_prior(len(images)))
             update(optimizer, loss)
             yield {"moment_mismatch": loss}
@@ -155,11 +155,3 @@ def _mean_and_variance(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Of a Gaussian posterior, [B, latent_dim] each, from the encoder's outputs [B, 2 · latent_dim]."""
     mean, log_variance = outputs.chunk(2, dim=1)
     return mean, 1e-8 + log_variance.clamp(-50, 50).exp()
-
-
-def _gather(batches: Iterator[Tensor], count: int) -> Tensor:
-    """The next `count` images."""
-    images = next(batches)
-    while len(images) < count:
-        images = torch.cat([images, next(batches)])
-    return images[:count]
