@@ -15,12 +15,12 @@ from methods.parts.networks import dense_layers
 def split_code(option: str, dims: int, latent_dim: int) -> list[int]:
     """Lengths of a code's two parts: `dims`, for the transformation, and what is left, for what is transformed.
 
-    Raises ValueError where one of them is empty; it names the hyperparameter that `dims` is of.
+    Raises ValueError where one of them would be empty; it names the hyperparameter that `dims` is of.
     """
     if not 0 < dims < latent_dim:
         raise ValueError(
-            f"{option} is {dims}; choose it between 1 and {latent_dim - 1}, so that both parts of a code of "
-            f"{latent_dim} dimensions have some"
+            f"{option} is {dims} and latent_dim {latent_dim}: {option} must be at least 1 and below latent_dim, "
+            "so that both parts of a code have some dimensions"
         )
     return [dims, latent_dim - dims]
 
