@@ -103,6 +103,8 @@ def test_swae_penalty_grows_by_a_tenth_from_the_twelfth_of_thirty_epochs_on() ->
         penalties[step] = model.current_penalty()
     last = 10 * 1.1**19
     assert penalties == pytest.approx({0: 10, 109: 10, 110: 11, 125: 12.1, 299: last, 300: last})
+    model.steps_done = 0
+    assert model.eval().current_penalty() == pytest.approx(last)
 
 
 def test_ae_minimizes_the_squared_error_unless_told_otherwise() -> None:

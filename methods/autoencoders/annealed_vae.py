@@ -27,5 +27,9 @@ class AnnealedVAE(VAE):
     code."""
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        reached = self.capacity * min(self.steps_done / self.capacity_steps, 1.0)
-        return self.gamma * (super().regularizer(codes, mean, log_variance) - reached).abs()
+        return self.gamma * (super().regularizer(codes, mean, log_variance) - self.current_capacity()).abs()
+
+    def current_capacity(self) -> float:
+        """C at the coming step; the largest outside training, so that losses compare for early stopping."""
+        share = min(self.steps_done / self.capacity_steps, 1.0) if self.training else 1.0
+        return self.capacity * share

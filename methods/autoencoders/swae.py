@@ -48,8 +48,9 @@ class SWAE(NetworkAutoencoder):
         return self.code_prior(count, self.device)
 
     def current_penalty(self) -> float:
-        """Weight of the sliced distance at the coming step."""
-        epoch = EPOCHS * self.steps_done // max(self.planned_steps, 1)
+        """Weight of the sliced distance at the coming step; the last outside training, so that losses compare for
+        early stopping."""
+        epoch = EPOCHS * self.steps_done // max(self.planned_steps, 1) if self.training else EPOCHS
         return self.penalty * self.penalty_growth ** max(min(epoch, EPOCHS - 1) - GROWTH_START, 0)
 
     def objective(self, images: Tensor) -> Losses:
