@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -47,7 +49,7 @@ def words(svg: str) -> list[str]:
 def test_ticks_are_round_numbers_at_their_places():
     assert Axis("", 0, 10).ticks == [(0.0, "0"), (0.5, "5"), (1.0, "10")]
     assert [text for _, text in Axis("", -2.6, 2.6).ticks] == ["−2", "0", "2"]
-    for high in (1e-9, 0.37, 1.0, 4.1, 1234.5):
+    for high in (1e-9, 0.37, 1.0, 4.1, 1234.5, 2 * 999.9999999999999):
         assert 2 <= len(Axis("", 0, high).ticks) <= 5
 
 
@@ -79,6 +81,16 @@ def test_codes_that_are_all_the_same_are_drawn():
     points = plane(["", ""])
     points[["dimension 1", "dimension 2"]] = 0.5
     assert [len(dots) for _, dots in paths(latent_plane(points, GREEN, ""))] == [2, 2]
+
+
+@pytest.mark.parametrize("draw", [latent_plane, isometry])
+def test_a_point_at_infinity_is_left_out_and_loses_no_other(draw: Callable[[pd.DataFrame, str, str], str]):
+    points = plane(["", "", ""])
+    far = points.copy()
+    far.loc[len(far)] = ["codes of images", "", math.inf, 0.0]
+    assert draw(far, GREEN, "") == draw(points, GREEN, "")
+    with pytest.raises(ValueError, match="no finite points"):
+        draw(far.tail(1), GREEN, "")
 
 
 def test_distances_are_drawn_from_0_on_axes_that_the_panels_share():

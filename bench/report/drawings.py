@@ -46,7 +46,7 @@ class Axis:
         """Two to five round numbers."""
         half = (self.high - self.low) / 2
         magnitude = 10.0 ** math.floor(math.log10(half))
-        step = next(factor for factor in (5, 2, 1) if factor * magnitude <= half) * magnitude
+        step = next((factor for factor in (5, 2) if factor * magnitude <= half), 1) * magnitude
         values = [k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
         return [((value - self.low) / (self.high - self.low), f"{value:.6g}".replace("-", "−")) for value in values]
 
@@ -72,14 +72,14 @@ def transport(points: pd.DataFrame, color: str, title: str) -> str:
 def latent_plane(points: pd.DataFrame, color: str, title: str) -> str:
     """A panel a set, on the same axes of equal units: set, label, and two coordinates, whose columns name the axes."""
     first, second = _coordinates(points)
-    finite = points.dropna(subset=[first, second])
+    finite = _finite(points, first, second)
     return _panels(finite, *_square(finite[first], finite[second], reach=1.05), color, title)
 
 
 def isometry(points: pd.DataFrame, color: str, title: str) -> str:
     """A panel a set, on the same axes from 0: set, and two distances, whose columns name the axes."""
     first, second = _coordinates(points)
-    finite = points.dropna(subset=[first, second])
+    finite = _finite(points, first, second)
     x, y = (Axis(name, 0, max(1.05 * _quantile(finite[name], 0.995), 1e-9)) for name in (first, second))
     return _panels(finite, x, y, color, title)
 
@@ -157,6 +157,14 @@ def _square(x: pd.Series, y: pd.Series, reach: float) -> tuple[Axis, Axis]:
         Axis(str(values.name), center - half, center + half) for values, center in zip((x, y), centers, strict=True)
     )
     return first, second
+
+
+def _finite(points: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """The points with two finite coordinates. Raises ValueError where there are none."""
+    finite = points.loc[np.isfinite(points[[first, second]].to_numpy(float)).all(axis=1)]
+    if finite.empty:
+        raise ValueError("there are no finite points")
+    return finite
 
 
 def _quantile(values: pd.Series, at: float) -> float:
