@@ -338,6 +338,8 @@ def test_vampprior_components_are_the_posteriors_of_its_pseudo_inputs() -> None:
         mean, log_variance = model.posterior(model.pseudo_images.clamp(0, 1))
     torch.testing.assert_close(draws.mean(dim=1), mean, atol=0.05, rtol=0)
     torch.testing.assert_close(draws.var(dim=1), log_variance.exp(), atol=0, rtol=0.1)
+    with pytest.raises(Unsupported, match="not meant as clusters"):
+        model.components(digits())
 
 
 def test_vampprior_pseudo_inputs_may_start_as_training_images() -> None:

@@ -57,6 +57,9 @@ class VampPriorVAE(VAE):
         members = torch.randint(len(means), (count,), device=self.device)
         return draw_gaussian(means[members], log_variances[members])
 
+    def components(self, images: Tensor) -> Tensor:
+        raise Unsupported(f"{self.name} has a component for each pseudo-input, and they are not meant as clusters")
+
     def component_codes(self, count: int) -> Tensor:
         """Of the posterior of each pseudo-input."""
         means, log_variances = (values[:, None].expand(-1, count, -1) for values in self.mixture())
