@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bench.published import load_published
+from bench.report.charts import Chart
 from bench.report.colors import method_colors
 from bench.report.drawings import LABEL_COLORS, Axis, causal_mask, isometry, latent_plane, transport
 from bench.report.figures import figures
@@ -131,27 +132,44 @@ def test_a_damaged_table_is_named_and_loses_nothing(tmp_path: Path):
     ]
 
 
-def test_a_metric_asked_for_with_three_numbers_of_clusters_is_a_curve_over_them(tmp_path: Path):
+def clustered(folder: Path, protocols: list[tuple[int, int]]) -> tuple[list[str], list[Chart]]:
+    """Columns and charts of k-means accuracy, 1 / clusters, with these numbers of clusters and initializations."""
     trials = [t for t in fixture.mnist() if t.method in ("vae", "ae")]
-    store = fixture.write(tmp_path, trials, pictures=False)
+    store = fixture.write(folder, trials, pictures=False)
     for trial in trials:
         rows = trial.rows()
         base = next(row for row in rows if row["metric"] == "kmeans-accuracy")
-        for clusters in (20, 5, 10):
-            protocol = json.dumps({"clusters": clusters, "initializations": 10, "num_samples": trial.n_samples})
-            rows.append({**base, "value": 1 / clusters, "protocol": protocol})
+        for clusters, initializations in protocols:
+            asked = {"clusters": clusters, "initializations": initializations, "num_samples": trial.n_samples}
+            rows.append({**base, "value": 1 / clusters, "protocol": json.dumps(asked)})
         store.write_rows([row for row in rows if row is not base], trial.record)
     (section,) = sections(store.read(), {})
-    tables = boards(section, load_published(tmp_path / "none"))
-    board = next(table for table in tables if table.title == "Clustering")
-    assert [c.detail for c in board.columns if c.metric == "kmeans-accuracy"] == [
-        f"clusters {clusters}" for clusters in (5, 10, 20)
-    ]
+    tables = boards(section, load_published(folder / "none"))
     colors = method_colors((s.method, s.family) for s in section.settings.values())
     charts = figures(section, tables, store.read_curves([]), colors)
-    (curve,) = (chart for chart in charts if chart.title.startswith("kmeans-accuracy"))
+    board = next(table for table in tables if table.title == "Clustering")
+    return (
+        [column.detail for column in board.columns if column.metric == "kmeans-accuracy"],
+        [chart for chart in charts if chart.title.startswith("kmeans-accuracy")],
+    )
+
+
+def values(chart: Chart) -> set[tuple[str, float, float]]:
+    points = [row for data in chart.spec["datasets"].values() for row in data if "seed" in row]
+    return {(row["label"], row["x"], row["value"]) for row in points}
+
+
+def test_a_metric_asked_for_with_three_numbers_of_clusters_is_a_curve_over_them(tmp_path: Path):
+    columns, (curve,) = clustered(tmp_path, [(20, 10), (5, 10), (10, 10)])
+    assert columns == ["clusters 5", "clusters 10", "clusters 20"]
     assert curve.title == "kmeans-accuracy against clusters"
-    points = [row for data in curve.spec["datasets"].values() for row in data if "seed" in row]
-    assert {(row["label"], row["x"], row["value"]) for row in points} == {
-        (method, clusters, 1 / clusters) for method in ("vae", "ae") for clusters in (5, 10, 20)
+    assert values(curve) == {(method, clusters, 1 / clusters) for method in ("vae", "ae") for clusters in (5, 10, 20)}
+
+
+def test_curves_that_share_a_column_are_both_drawn(tmp_path: Path):
+    _, charts = clustered(tmp_path, [(5, 1), (10, 1), (20, 1), (5, 3), (5, 10)])
+    drawn = {chart.title: {x for _, x, _ in values(chart)} for chart in charts}
+    assert drawn == {
+        "kmeans-accuracy against clusters": {5, 10, 20},
+        "kmeans-accuracy against initializations": {1, 3, 10},
     }

@@ -76,11 +76,11 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
     curves = _protocol_curves(board)
     made: list[Chart] = []
     for position, column in enumerate(board.columns):
-        if position in curves:
-            option, places = curves[position]
+        for option, places in curves:
             if position == min(places):  # one chart of all
                 slug = f"{board.slug}-{column.metric}-{option}-{position}"
                 made += _against_option(section, board, slug, option, places, colors)
+        if any(position in places for _, places in curves):
             continue
         points, means = _points(section, column), _means(board, position)
         if points["label"].nunique() < 2:
@@ -94,11 +94,11 @@ def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) ->
     return made[:OPEN_CHARTS] + [replace(chart, folded=True) for chart in made[OPEN_CHARTS:]]
 
 
-def _protocol_curves(board: Board) -> dict[int, tuple[str, dict[int, float]]]:
+def _protocol_curves(board: Board) -> list[tuple[str, dict[int, float]]]:
     """Columns that differ in nothing but one number of their protocol, three at least: a metric over it.
 
-    Of each such column's position the number's name, and the numbers of all columns of its curve by position. So are
-    k-means scores drawn against the number of clusters.
+    Of each such curve the number's name, and the numbers of its columns by position. So are k-means scores drawn
+    against the number of clusters.
     """
     alike: dict[str, dict[int, float]] = {}
     names: dict[str, str] = {}
@@ -110,8 +110,7 @@ def _protocol_curves(board: Board) -> dict[int, tuple[str, dict[int, float]]]:
                 rest = json.dumps([name, facts, {**protocol, name: None}], default=str)
                 alike.setdefault(rest, {})[position] = float(value)
                 names[rest] = name
-    found = {rest: places for rest, places in alike.items() if len(set(places.values())) >= 3}
-    return {position: (names[rest], places) for rest, places in found.items() for position in places}
+    return [(names[rest], places) for rest, places in alike.items() if len(set(places.values())) >= 3]
 
 
 def _against_option(
