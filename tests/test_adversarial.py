@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from methods.autoencoders.aae import AAE
 from methods.autoencoders.ali import ALI
 from methods.autoencoders.avb import AVB
+from methods.autoencoders.gwae import GWAE
 from methods.autoencoders.vae_gan import VAEGAN
-from methods.base import Likelihood, Unsupported
+from methods.base import Autoencoder, Likelihood, Unsupported
 from methods.parts.adversaries import (
     DenseJointCritic,
     ImageDiscriminator,
@@ -27,6 +28,7 @@ from methods.parts.adversaries import (
     non_saturating_loss,
 )
 from methods.parts.joint_adversary import JointAdversary
+from methods.parts.networks import ImageShape
 from tests.blurred_bars import SHAPE, digits
 
 
@@ -88,6 +90,24 @@ def test_gradient_penalty_and_its_gradient_are_those_of_a_loop() -> None:
     torch.testing.assert_close(torch.autograd.grad(found, weights), torch.autograd.grad(expected, weights))
 
 
+def test_gradient_penalty_of_a_linear_critic_is_known() -> None:
+    # ∇ has 12 entries of 2 and 4 of 3: its norm is √(48 + 36), wherever it is taken.
+    def critic(images: Tensor, codes: Tensor) -> Tensor:
+        return 2 * images.flatten(1).sum(1, keepdim=True) + 3 * codes.sum(1, keepdim=True)
+
+    real, fake = (torch.rand(5, 3, 2, 2), torch.rand(5, 4)), (torch.rand(5, 3, 2, 2), torch.rand(5, 4))
+    assert gradient_penalty(critic, real, fake).item() == pytest.approx((math.sqrt(84) - 1) ** 2, rel=1e-5)
+
+
+def test_gradient_penalty_interpolates_all_arguments_with_one_weight() -> None:
+    # Between (0, 0) and (1, 1) the two arguments stay equal, so that this critic's gradient is 0 and the penalty 1.
+    def critic(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).square().sum(dim=1)
+
+    zeros, ones = torch.zeros(9, 2), torch.ones(9, 2)
+    assert gradient_penalty(critic, (zeros, zeros), (ones, ones)).item() == pytest.approx(1)
+
+
 # Discriminators of pairs
 
 
@@ -142,6 +162,18 @@ def test_avb_updates_both_sides_from_where_they_stood() -> None:
     loss = start.objective(images)["loss"]
     torch.testing.assert_close(found_gradients(model.encoder), gradients(loss, start.encoder))
     torch.testing.assert_close(found_gradients(model.decoder), gradients(loss, start.decoder))
+
+
+@pytest.mark.parametrize(("shape", "method"), [((1, 8, 16), ALI), ((1, 16, 8), AVB), ((3, 8, 16), GWAE)])
+def test_convolutions_judge_square_images_alone(shape: ImageShape, method: type[Autoencoder]) -> None:
+    settings: dict[str, Any] = {"latent_dim": 3, "width": 4, "network": "mlp"}
+    with pytest.raises(ValueError, match=f"takes square images, not {shape[1]} x {shape[2]}"):
+        method(shape, **settings)
+
+
+def test_dense_discriminator_judges_images_of_any_shape() -> None:
+    model = ALI((1, 8, 16), latent_dim=3, width=4, network="mlp", adversary_network="mlp")
+    assert model.train_step(torch.rand(4, 1, 8, 16))["loss"].isfinite()
 
 
 # ALI

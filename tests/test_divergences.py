@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from methods.parts.adversaries import discriminator_loss, gradient_penalty, non_saturating_loss
 from methods.parts.divergences import (
     IMQ_SCALES,
     _mean_over_directions,
@@ -311,29 +310,3 @@ def test_pairwise_distances_have_a_finite_gradient_where_points_coincide() -> No
     pairwise_distances(points).sum().backward()
     assert points.grad is not None
     assert (points.grad == 0).all()
-
-
-def test_discriminator_losses_are_binary_cross_entropies() -> None:
-    prior, codes = torch.randn(8), torch.randn(8)
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    expected = bce(prior, torch.ones(8)) + bce(codes, torch.zeros(8))
-    torch.testing.assert_close(discriminator_loss(prior, codes), expected)
-    torch.testing.assert_close(non_saturating_loss(codes), bce(codes, torch.ones(8)))
-
-
-def test_gradient_penalty_of_a_linear_critic_is_known() -> None:
-    # ∇ has 12 entries of 2 and 4 of 3: its norm is √(48 + 36), wherever it is taken.
-    def critic(images: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        return 2 * images.flatten(1).sum(1, keepdim=True) + 3 * codes.sum(1, keepdim=True)
-
-    real, fake = (torch.rand(5, 3, 2, 2), torch.rand(5, 4)), (torch.rand(5, 3, 2, 2), torch.rand(5, 4))
-    assert gradient_penalty(critic, real, fake).item() == pytest.approx((math.sqrt(84) - 1) ** 2, rel=1e-5)
-
-
-def test_gradient_penalty_interpolates_all_arguments_with_one_weight() -> None:
-    # Between (0, 0) and (1, 1) the two arguments stay equal, so that this critic's gradient is 0 and the penalty 1.
-    def critic(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return (a - b).square().sum(dim=1)
-
-    zeros, ones = torch.zeros(9, 2), torch.ones(9, 2)
-    assert gradient_penalty(critic, (zeros, zeros), (ones, ones)).item() == pytest.approx(1)

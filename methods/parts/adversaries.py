@@ -77,7 +77,7 @@ class DenseJointCritic(PairCritic):
 class JointCritic(PairCritic):
     """Convolutions halve the image down to one pixel and double the filters (8 … 256 at 64 × 64, in arXiv 2209.07007).
 
-    The features of image and code are halved when they are joined.
+    The features of image and code are halved when they are joined. Raises ValueError for images that are not square.
 
     Args:
         image_shape: (channels, height, width).
@@ -91,7 +91,12 @@ class JointCritic(PairCritic):
         self, image_shape: ImageShape, latent_dim: int, width: int, *, spectral: bool = True, dropout: float = 0.0
     ) -> None:
         super().__init__(spectral=spectral, dropout=dropout)
-        filters, side, _ = image_shape
+        filters, side, breadth = image_shape
+        if side != breadth:
+            raise ValueError(
+                f"the convolutional critic takes square images, not {side} x {breadth}; resize them, or have a dense "
+                'critic where there is one (adversary_network = "mlp")'
+            )
         features, hidden = 8 * width, 32 * width
         layers: list[nn.Module] = []
         for i in range(int(math.log2(side))):
