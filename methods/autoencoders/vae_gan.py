@@ -27,8 +27,9 @@ class VAEGAN(GaussianAutoencoder):
     while it is too strong (see `balanced`), as in the authors' code. The objective that is watched is the encoder's
     plus the decoder's.
 
-    No p(x | z) of images is modeled. In the authors' code G is half as large. The GWAE paper's baseline takes S over
-    all layers and adds the pixels' ½‖x − x̂‖², and its optimizers are Adams.
+    No p(x | z) of images is modeled. In the authors' code the discriminator's G, not the decoder's, is half as large,
+    which RMSprop does not notice. The GWAE paper's baseline takes S over all layers and adds the pixels' ½‖x − x̂‖², and
+    its optimizers are Adams.
     """
 
     name = "vae-gan"
