@@ -195,4 +195,5 @@ class VectorQuantizedPrior(nn.Module):
 
 def draw_gumbel(like: Tensor) -> Tensor:
     """Draws of the standard Gumbel distribution, of the same shape."""
-    return Gumbel(torch.zeros_like(like), torch.ones_like(like)).sample()
+    # Validation would wait for a GPU at every draw.
+    return Gumbel(torch.zeros_like(like), torch.ones_like(like), validate_args=False).sample()
