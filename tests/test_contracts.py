@@ -10,11 +10,14 @@ import pytest
 import torch
 
 from bench.check import check_method
+from bench.identity import Budget
 from bench.options import defaults, fits, options_of
 from bench.registry import UnknownNameError, all_datasets, all_methods, find_dataset, find_method
 from bench.supplies import DataFolder
+from bench.training import EarlyStopping, Watch
 from datasets.base import SPLITS, ImageDataset, PairDataset
 from datasets.cache import load_pair, load_splits
+from methods.base import Autoencoder
 
 # Options under which a dataset is small enough to build in a test.
 SMALL: dict[str, dict[str, Any]] = {
@@ -26,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
 # Made from files that are not at hand; their own tests write small ones of the same format.
 DOWNLOADED = {name for name, cls in all_datasets().items() if cls.files} | {"w2-benchmark"}
 
+AUTOENCODERS = [name for name, cls in all_methods().items() if issubclass(cls, Autoencoder) and cls.trains]
 IMAGES = [name for name, cls in all_datasets().items() if issubclass(cls, ImageDataset) and name not in DOWNLOADED]
 PAIRS = [name for name, cls in all_datasets().items() if issubclass(cls, PairDataset) and name not in DOWNLOADED]
 
@@ -43,6 +47,26 @@ def small_pair(name: str, data_folder: Path) -> PairDataset:
 def test_method_fulfils_its_contract(name: str) -> None:
     failed = [f"{verdict.clause}: {verdict.detail}" for verdict in check_method(name) if verdict.passed is False]
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_the_validation_loss_of_an_autoencoder_is_one_number_and_changes_nothing(name: str) -> None:
+    cls = find_method(name)
+    torch.manual_seed(0)
+    method: Any = cls((1, 8, 8), latent_dim=4, **cls.check_params)
+    method.steps_per_epoch, method.planned_steps = 2, 10
+    method.train().train_step(torch.rand(8, 1, 8, 8))
+    images = np.random.default_rng(0).integers(256, size=(16, 1, 8, 8), dtype=np.uint8)
+    watch = Watch(lambda *_: None)
+    early = EarlyStopping(watch, method, images, Budget(10, None, 8, 2), torch.device("cpu"), seed=0)
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    generator = torch.get_rng_state()
+    first, second = early.validation_loss(1), early.validation_loss(1)
+    assert first.shape == ()
+    assert first.isfinite()
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(value, state[key]) for key, value in method.state_dict().items())
 
 
 @pytest.mark.parametrize("name", all_datasets())
