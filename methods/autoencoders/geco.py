@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.base import Losses
-from methods.parts.autoencoding import draw_gaussian, squared_error
+from methods.parts.autoencoding import squared_error
 
 FIRST_MULTIPLIER_STEP = 200
 LARGEST_FALL, LARGEST_RISE = math.log(0.9), math.log(1.05)
@@ -42,8 +42,7 @@ class GECO(VAE):
         self.average_constraint = nn.Buffer(torch.zeros(()))
 
     def objective(self, images: Tensor) -> Losses:
-        mean, log_variance = self.posterior(images)
-        codes = draw_gaussian(mean, log_variance)
+        codes, mean, log_variance = self.infer(images)
         constraint = squared_error(images, self.decoder(codes)) - self.tolerance**2
         regularizer = self.regularizer(codes, mean, log_variance)
         loss = self.log_multiplier.exp() * constraint + regularizer
