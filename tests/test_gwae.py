@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from methods.autoencoders.gwae import GWAE, LearnedPrior
+from methods.autoencoders.gwae import GWAE, GWAEPrior
 from methods.base import Unsupported
 from methods.parts.autoencoding import NetworkAutoencoder
 from methods.parts.normalization import PosteriorNorm
@@ -244,8 +244,8 @@ def test_the_critic_sees_one_pixel_at_the_end_of_its_convolutions() -> None:
     assert critic.image_features(torch.rand(2, 3, 64, 64)).shape == (2, 64)
 
 
-@pytest.mark.parametrize("prior", get_args(LearnedPrior))
-def test_gwae_samples_each_prior_and_learns_its_parameters(prior: LearnedPrior) -> None:
+@pytest.mark.parametrize("prior", get_args(GWAEPrior))
+def test_gwae_samples_each_prior_and_learns_its_parameters(prior: GWAEPrior) -> None:
     torch.manual_seed(0)
     model = GWAE(SHAPE, latent_dim=3, width=4, prior=prior, num_components=4, critic_steps=1)
     before = [p.clone() for p in model.code_prior.parameters()]
@@ -255,7 +255,7 @@ def test_gwae_samples_each_prior_and_learns_its_parameters(prior: LearnedPrior) 
     moved = [not torch.equal(p, q) for p, q in zip(before, model.code_prior.parameters(), strict=True)]
     # The logits of the mixture have no gradient: membership is drawn.
     assert moved.count(False) == (1 if prior == "gaussian-mixture" else 0)
-    assert bool(moved) == (prior not in ("normal", "uniform", "spherical"))
+    assert bool(moved) == (prior not in ("normal", "uniform", "sphere"))
 
 
 def test_the_uniform_prior_of_gwae_has_unit_variance() -> None:

@@ -28,9 +28,7 @@ from methods.parts.priors import (
     VectorQuantizedPrior,
 )
 
-LearnedPrior = Literal[
-    "neural", "factorized-neural", "gaussian-mixture", "causal", "normal", "uniform", "spherical", "vq"
-]
+GWAEPrior = Literal["neural", "factorized-neural", "gaussian-mixture", "causal", "normal", "uniform", "sphere", "vq"]
 Pair = tuple[Tensor, Tensor]
 
 GRADIENT_PENALTY = 10.0
@@ -57,10 +55,10 @@ class GWAE(GaussianAutoencoder):
     family = "GW"
     check_params: ClassVar[Mapping[str, Any]] = {"width": 8, "critic_steps": 1}
 
-    prior: LearnedPrior = "neural"
+    prior: GWAEPrior = "neural"
     """Learned and standardized: "neural", "factorized-neural" (independent dimensions), "gaussian-mixture" (for
     clustering) or "causal" (along an acyclic graph). Learned as it is: "vq", vectors in the proportions of their cells
-    under N(0, I). Fixed: "normal", "uniform" of unit variance, or "spherical", on the unit sphere."""
+    under N(0, I). Fixed: "normal", "uniform" of unit variance, or "sphere", on the unit sphere."""
     num_components: int = 10
     """Of the mixture prior; vectors of "vq". Without effect on the others."""
     matching: Literal["critic", "mmd"] = "critic"
@@ -95,14 +93,14 @@ class GWAE(GaussianAutoencoder):
         if not has_critic and (self.learned_similarity or self.mixed_potential):
             raise ValueError(f'learned_similarity and mixed_potential need matching = "critic", not "{self.matching}"')
         super().setup()
-        build_prior: dict[LearnedPrior, Callable[[int], nn.Module]] = {
+        build_prior: dict[GWAEPrior, Callable[[int], nn.Module]] = {
             "neural": NeuralPrior,
             "factorized-neural": FactorizedNeuralPrior,
             "gaussian-mixture": partial(GaussianMixturePrior, num_components=self.num_components),
             "causal": CausalPrior,
             "normal": NormalPrior,
             "uniform": partial(UniformPrior, scale=math.sqrt(3)),
-            "spherical": SpherePrior,
+            "sphere": SpherePrior,
             "vq": partial(VectorQuantizedPrior, num_embeddings=self.num_components),
         }
         self.code_prior = build_prior[self.prior](self.latent_dim)
