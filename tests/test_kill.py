@@ -29,7 +29,12 @@ methods."tests.faulty:Slow" = {}
 
 def start(path: Path, results: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench", "run", str(path), "--results", str(results), "--executor", "inline"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell's background jobs ignore Ctrl-C, and hand that down: a run started at a prompt does not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def numbers(results: Path) -> pd.DataFrame:
