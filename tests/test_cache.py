@@ -234,7 +234,7 @@ def _die_after_the_first_array(root: Path) -> None:
         save(path, array)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    cache.np.save = save_and_die  # type: ignore[assignment]
+    cache.np.save = save_and_die  # type: ignore[assignment]  # in a process of its own, which dies of it
     load_splits(Ramps(), {"size": 4}, root)
 
 
@@ -271,11 +271,13 @@ def test_a_root_that_cannot_be_written_is_named(ramps: Ramps, tmp_path: Path) ->
     assert builds(ramps) == 0
 
 
-def test_an_error_of_a_build_is_passed_on_and_leaves_nothing(ramps: Ramps, tmp_path: Path) -> None:
+def test_an_error_of_a_build_is_passed_on_and_leaves_nothing(
+    ramps: Ramps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(files: Mapping[str, Path]) -> dict[str, ImageSplit]:
         raise RuntimeError("no such digit")
 
-    ramps.build = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(ramps, "build", fail)
     with pytest.raises(RuntimeError, match="no such digit"):
         load_splits(ramps, {"size": 4}, tmp_path)
     assert entries(tmp_path) == []
@@ -321,7 +323,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in http.server
         pass
 
 

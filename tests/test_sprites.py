@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -240,6 +240,6 @@ def test_the_whole_grid_can_be_divided() -> None:
         ({"train": GRID, "test": GRID}, r"do not fit in the grid of 737,280"),
     ],
 )
-def test_counts_that_do_not_fit_are_refused(counts: dict[str, int], message: str) -> None:
+def test_counts_that_do_not_fit_are_refused(counts: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Sprites(**counts)  # type: ignore[arg-type]
+        Sprites(**counts)
