@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
@@ -35,3 +36,10 @@ def trained(model: Autoencoder, steps: int, images: Tensor | None = None) -> Any
     for _ in model.finish(repeat(images)) or ():
         pass
     return model.eval()
+
+
+def moved_by(act: Callable[[], object], model: Autoencoder) -> set[str]:
+    """Parts of the model whose parameters `act` changes."""
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    act()
+    return {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}

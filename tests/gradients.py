@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def assert_same_gradients(
@@ -18,3 +19,18 @@ def assert_same_gradients(
         for value in (found, expected)
     )
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+
+
+def cross_entropy(logits: Tensor, label: float) -> Tensor:
+    """Mean over logits of one label, 0 or 1."""
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def gradients(loss: Tensor, module: nn.Module) -> list[Tensor]:
+    """Of every parameter of the module."""
+    return list(torch.autograd.grad(loss, list(module.parameters()), retain_graph=True))
+
+
+def found_gradients(module: nn.Module) -> list[Tensor]:
+    """Those that a method's own update left behind."""
+    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]

@@ -17,11 +17,9 @@ from methods.autoencoders.aae import AAE
 from methods.autoencoders.ali import ALI
 from methods.autoencoders.avb import AVB
 from methods.autoencoders.gwae import GWAE
-from methods.autoencoders.vae_gan import VAEGAN
 from methods.base import Autoencoder, Likelihood, Unsupported
 from methods.parts.adversaries import (
     DenseJointCritic,
-    ImageDiscriminator,
     JointCritic,
     discriminator_loss,
     gradient_penalty,
@@ -30,18 +28,7 @@ from methods.parts.adversaries import (
 from methods.parts.joint_adversary import JointAdversary
 from methods.parts.networks import ImageShape
 from tests.blurred_bars import SHAPE, digits
-
-
-def cross_entropy(logits: Tensor, label: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-
-
-def gradients(loss: Tensor, module: nn.Module) -> list[Tensor]:
-    return list(torch.autograd.grad(loss, list(module.parameters()), retain_graph=True))
-
-
-def found_gradients(module: nn.Module) -> list[Tensor]:
-    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+from tests.gradients import cross_entropy, found_gradients, gradients
 
 
 def same_parameters(optimizer: optim.Optimizer, expected: Iterable[nn.Parameter]) -> bool:
@@ -325,92 +312,6 @@ def test_avb_minimizes_distortion_plus_log_ratio(adaptive: bool, likelihood: Lik
     torch.testing.assert_close(found["loss"], expected)
     for part in (model.encoder, model.decoder, model.noise_networks):
         torch.testing.assert_close(gradients(found["loss"], part), gradients(expected, part), rtol=1e-4, atol=1e-5)
-
-
-# VAE/GAN
-
-
-def test_vae_gan_compares_the_last_convolution() -> None:
-    discriminator = ImageDiscriminator((1, 28, 28), 2)
-    features, logits = discriminator(torch.rand(3, 1, 28, 28))
-    assert features.shape == (3, 16, 4, 4)
-    assert logits.shape == (3,)
-    assert features.min() < 0  # no ReLU after it
-
-
-@pytest.mark.parametrize("both", [True, False])
-def test_vae_gan_trains_each_part_on_its_own_loss(both: bool) -> None:
-    torch.manual_seed(0)
-    model = VAEGAN(
-        SHAPE,
-        latent_dim=3,
-        width=4,
-        adversary_width=2,
-        similarity_weight=0.3,
-        balanced=False,
-        judge_reconstructions=both,
-    )
-    start, images = copy.deepcopy(model), digits()
-    torch.manual_seed(2)
-    losses = model.train_step(images)
-
-    torch.manual_seed(2)
-    noise, prior = torch.randn(32, 3), torch.randn(32, 3)
-    outputs = start.encoder(images)
-    mean, deviation = outputs[:, :3], (outputs[:, 3:] / 2).exp()
-    generated = start.decoder(torch.cat([mean + deviation * noise, prior]))
-    features, logits = start.discriminator(torch.cat([images, generated]))
-    real, reconstructed, sampled = logits.split(32)
-    similarity = 0.5 * F.mse_loss(features[32:64], features[:32], reduction="sum") / 32
-    posterior = Independent(Normal(mean, deviation), 1)
-    divergence = kl_divergence(posterior, Independent(Normal(torch.zeros(32, 3), torch.ones(32, 3)), 1)).mean()
-    adversary = cross_entropy(real, 1) + cross_entropy(sampled, 0)
-    if both:
-        adversary = adversary + cross_entropy(reconstructed, 0)
-    encoder, decoder = divergence + similarity, 0.3 * similarity - adversary
-
-    for name, part, expected in [
-        ("encoder", "encoder", encoder),
-        ("decoder", "decoder", decoder),
-        ("discriminator", "discriminator", adversary),
-    ]:
-        torch.testing.assert_close(losses[name], expected, rtol=1e-4, atol=1e-5)
-        found = found_gradients(getattr(model, part))
-        torch.testing.assert_close(found, gradients(expected, getattr(start, part)), rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("real", "generated", "expected"),
-    [
-        (0.7, 0.7, (True, True)),
-        (0.1, 0.7, (True, False)),  # the discriminator is too strong on real images
-        (0.7, 1.2, (False, True)),  # too weak on generated ones
-        (0.1, 1.2, (True, True)),  # both: nobody waits
-    ],
-)
-def test_vae_gan_lets_the_stronger_wait(real: float, generated: float, expected: tuple[bool, bool]) -> None:
-    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2)
-    assert model.who_learns(torch.tensor(real), torch.tensor(generated)) == expected
-
-
-def test_vae_gan_lets_nobody_wait_unless_balanced() -> None:
-    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2, balanced=False)
-    assert model.who_learns(torch.tensor(0.1), torch.tensor(0.7)) == (True, True)
-
-
-@pytest.mark.parametrize("learning", [(True, False), (False, True)])
-def test_vae_gan_leaves_whoever_waits_unchanged(learning: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    model = VAEGAN(SHAPE, latent_dim=3, width=4, adversary_width=2)
-    monkeypatch.setattr(model, "who_learns", lambda real, generated: learning)
-    start = copy.deepcopy(model)
-    model.train_step(digits())
-
-    def moved(part: str) -> bool:
-        pairs = zip(getattr(model, part).parameters(), getattr(start, part).parameters(), strict=True)
-        return any(not torch.equal(now, before) for now, before in pairs)
-
-    assert (moved("encoder"), moved("decoder"), moved("discriminator")) == (True, *learning)
 
 
 # AAE

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from itertools import repeat
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+from torch.distributions import Independent, Normal
 
 from methods.autoencoders.annealed_vae import AnnealedVAE
 from methods.autoencoders.beta_tcvae import BetaTCVAE
@@ -21,13 +19,11 @@ from methods.autoencoders.geco import GECO
 from methods.autoencoders.hfvae import HFVAE
 from methods.autoencoders.info_vae import InfoVAE
 from methods.autoencoders.sigma_vae import SigmaVAE
-from methods.autoencoders.two_stage_vae import CodeVAE, TwoStageVAE
 from methods.autoencoders.vae import VAE
-from methods.autoencoders.vampprior_vae import VampPriorVAE
-from methods.base import Autoencoder, Unsupported
 from methods.parts.autoencoding import squared_error
 from methods.parts.variational import aggregate_log_weights, correlation_within_groups, decompose_kl
-from tests.blurred_bars import SHAPE, digits, trained
+from tests.blurred_bars import SHAPE, digits, moved_by, trained
+from tests.gaussians import normal_kl, posterior_of, standard_normal
 from tests.gradients import assert_same_gradients
 
 
@@ -42,7 +38,7 @@ def _seed() -> None:
 def test_annealed_vae_weighs_the_distance_of_the_kl_to_a_capacity_that_grows() -> None:
     model = AnnealedVAE(SHAPE, latent_dim=2, width=4, gamma=10.0, capacity=8.0, capacity_steps=100)
     codes, mean, log_variance = torch.randn(3, 5, 2)
-    kl = _kl(mean, log_variance).mean()
+    kl = normal_kl(mean, log_variance).mean()
     for steps, capacity in ((0, 0.0), (50, 4.0), (100, 8.0), (1000, 8.0)):
         model.steps_done = steps
         torch.testing.assert_close(model.regularizer(codes, mean, log_variance), 10 * (kl - capacity).abs())
@@ -62,7 +58,7 @@ def test_annealed_vae_holds_the_kl_at_its_capacity() -> None:
 def test_beta_tcvae_with_beta_1_estimates_the_kl() -> None:
     model = BetaTCVAE(SHAPE, latent_dim=3, width=4, beta=1.0)
     codes, mean, log_variance = torch.randn(3, 6, 3)
-    expected = _posterior(mean, log_variance).log_prob(codes) - _standard_normal(3).log_prob(codes)
+    expected = posterior_of(mean, log_variance).log_prob(codes) - standard_normal(3).log_prob(codes)
     torch.testing.assert_close(model.regularizer(codes, mean, log_variance), expected.mean())
 
 
@@ -71,7 +67,7 @@ def test_beta_tcvae_weighs_the_total_correlation_of_a_dataset_of_as_many_batches
     model.steps_per_epoch = 7
     codes, mean, log_variance = torch.randn(3, 6, 3)
     _, correlation, _ = decompose_kl(codes, mean, log_variance, aggregate_log_weights("stratified", 6, 42))
-    estimate = _posterior(mean, log_variance).log_prob(codes) - _standard_normal(3).log_prob(codes)
+    estimate = posterior_of(mean, log_variance).log_prob(codes) - standard_normal(3).log_prob(codes)
     torch.testing.assert_close(model.regularizer(codes, mean, log_variance), estimate.mean() + 4 * correlation)
 
 
@@ -85,7 +81,7 @@ def test_hfvae_weighs_information_and_correlations_between_and_within_groups() -
     log_weights = aggregate_log_weights("balanced", 6, 42)
     information, correlation, _ = decompose_kl(codes, mean, log_variance, log_weights)
     within = correlation_within_groups(codes, mean, log_variance, log_weights, 2)
-    estimate = (_posterior(mean, log_variance).log_prob(codes) - _standard_normal(4).log_prob(codes)).mean()
+    estimate = (posterior_of(mean, log_variance).log_prob(codes) - standard_normal(4).log_prob(codes)).mean()
     expected = estimate + information + 4 * (correlation - within) + 2 * within
     torch.testing.assert_close(model.regularizer(codes, mean, log_variance), expected)
 
@@ -121,7 +117,7 @@ def test_dip_vae_penalizes_the_covariance_of_means_or_of_draws(variant: Literal[
     expected = 2.0 * (covariance**2).sum() - 2.0 * (covariance.diagonal() ** 2).sum()
     expected += 5.0 * ((covariance.diagonal() - 1) ** 2).sum()
 
-    penalty = model.regularizer(codes, mean, log_variance) - _kl(mean, log_variance).mean()
+    penalty = model.regularizer(codes, mean, log_variance) - normal_kl(mean, log_variance).mean()
     assert penalty.item() == pytest.approx(expected, rel=1e-4)
     of_mean, of_log_variance = torch.autograd.grad(penalty, [mean, log_variance])
     np.testing.assert_allclose(of_mean, 4 / 20 * (means - means.mean(axis=0)) @ slope, rtol=1e-3, atol=1e-5)
@@ -150,13 +146,13 @@ def test_info_vae_adds_weighted_kl_and_mmd() -> None:
     mmd = mean_kernel(codes, codes) + mean_kernel(noise, noise) - 2 * mean_kernel(codes, noise)
     torch.manual_seed(2)
     found = model.regularizer(codes, mean, log_variance).item()
-    assert found == pytest.approx(0.1 * _kl(mean, log_variance).mean().item() + 99.9 * mmd, rel=1e-4)
+    assert found == pytest.approx(0.1 * normal_kl(mean, log_variance).mean().item() + 99.9 * mmd, rel=1e-4)
 
 
 def test_info_vae_without_information_and_divergence_terms_is_the_vae() -> None:
     codes, mean, log_variance = torch.randn(3, 4, 3)
     found = InfoVAE(SHAPE, latent_dim=3, width=4, alpha=0.0, penalty=1.0).regularizer(codes, mean, log_variance)
-    torch.testing.assert_close(found, _kl(mean, log_variance).mean())
+    torch.testing.assert_close(found, normal_kl(mean, log_variance).mean())
 
 
 # FactorVAE
@@ -166,7 +162,7 @@ def test_factor_vae_adds_gamma_times_minus_the_logit_of_being_shuffled() -> None
     model = FactorVAE(SHAPE, latent_dim=3, width=4, gamma=5.0, adversary_width=8)
     codes, mean, log_variance = torch.randn(3, 4, 3)
     shuffled = model.discriminator(codes).sigmoid()  # the discriminator's probability
-    expected = _kl(mean, log_variance).mean() + 5 * ((1 - shuffled) / shuffled).log().mean()
+    expected = normal_kl(mean, log_variance).mean() + 5 * ((1 - shuffled) / shuffled).log().mean()
     torch.testing.assert_close(model.regularizer(codes, mean, log_variance), expected)
 
 
@@ -177,8 +173,8 @@ def test_factor_vaes_discriminator_has_six_hidden_layers_and_takes_the_step_afte
         *[(8, 8)] * 5,
         (1, 8),
     ]
-    assert _moved_by(lambda: VAE.train_step(model, digits()), model) == {"encoder", "decoder"}
-    assert _moved_by(lambda: model.train_step(digits()), model) == {"encoder", "decoder", "discriminator"}
+    assert moved_by(lambda: VAE.train_step(model, digits()), model) == {"encoder", "decoder"}
+    assert moved_by(lambda: model.train_step(digits()), model) == {"encoder", "decoder", "discriminator"}
 
 
 def test_factor_vaes_discriminator_learns_the_total_correlation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +258,7 @@ def test_geco_minimizes_the_kl_plus_the_weighted_excess_of_the_squared_error() -
     torch.manual_seed(2)
     mean, log_variance = model.posterior(images)
     excess = squared_error(images, model.decoder(mean + (0.5 * log_variance).exp() * torch.randn(32, 3))) - 4
-    expected = _kl(mean, log_variance).mean() + 7 * excess
+    expected = normal_kl(mean, log_variance).mean() + 7 * excess
     torch.manual_seed(2)
     losses = model.objective(images)
     torch.testing.assert_close(losses["loss"], expected)
@@ -294,156 +290,3 @@ def test_geco_settles_at_its_constraint_from_either_side(multiplier: float, side
     before, settled = (sum(part) / 100 for part in (constraints[100:200], constraints[-100:]))
     assert side * before > 1
     assert abs(settled) < 0.2  # of κ² = 2.25
-
-
-# VampPrior
-
-
-def test_vampprior_vaes_regularizer_and_its_gradients_are_those_of_torch_distributions() -> None:
-    model = VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=5)
-    images = digits()
-    torch.manual_seed(2)
-    losses = model.objective(images)
-    torch.manual_seed(2)
-    mean, log_variance = model.posterior(images)
-    codes = mean + (0.5 * log_variance).exp() * torch.randn(32, 3)
-    components = _posterior(*model.posterior(model.pseudo_images.clamp(0, 1)))
-    prior = MixtureSameFamily(Categorical(torch.ones(5)), components)
-    expected = (_posterior(mean, log_variance).log_prob(codes) - prior.log_prob(codes)).mean()
-    torch.testing.assert_close(losses["regularizer"], expected)
-    weights = [*model.encoder.parameters(), model.pseudo_images]
-    assert_same_gradients(losses["regularizer"], expected, weights, atol=1e-5)
-
-
-def test_vampprior_vae_trains_its_pseudo_inputs() -> None:
-    model = VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=5)
-    assert _moved_by(lambda: model.train_step(digits()), model) == {"encoder", "decoder", "pseudo_images"}
-
-
-def test_vampprior_draws_lie_about_the_codes_of_its_pseudo_inputs() -> None:
-    model = VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=4, start_from_data=True)
-    trained(model, 60)
-    with torch.no_grad():
-        draws = model.sample_prior(20_000)
-        mean, log_variance = model.posterior(model.pseudo_images.clamp(0, 1))
-    spread = (log_variance.exp() + mean.square()).mean(dim=0) - mean.mean(dim=0).square()
-    torch.testing.assert_close(draws.mean(dim=0), mean.mean(dim=0), atol=0.05, rtol=0)
-    torch.testing.assert_close(draws.var(dim=0), spread, atol=0, rtol=0.1)
-
-
-def test_vampprior_components_are_the_posteriors_of_its_pseudo_inputs() -> None:
-    model = trained(VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=4, start_from_data=True), 10)
-    with torch.no_grad():
-        draws = model.component_codes(20_000)
-        mean, log_variance = model.posterior(model.pseudo_images.clamp(0, 1))
-    torch.testing.assert_close(draws.mean(dim=1), mean, atol=0.05, rtol=0)
-    torch.testing.assert_close(draws.var(dim=1), log_variance.exp(), atol=0, rtol=0.1)
-    with pytest.raises(Unsupported, match="not meant as clusters"):
-        model.components(digits())
-
-
-def test_vampprior_pseudo_inputs_may_start_as_training_images() -> None:
-    model = VampPriorVAE(SHAPE, latent_dim=3, width=4, pseudo_inputs=40, start_from_data=True)
-    model.prepare(repeat(digits()))
-    torch.testing.assert_close(model.pseudo_images, torch.cat([digits(), digits()[:8]]), atol=0.06, rtol=0)
-
-
-def test_vampprior_vae_has_no_rate_under_a_normal_prior_but_a_score_under_its_own() -> None:
-    model = VampPriorVAE(SHAPE, latent_dim=2, width=4, pseudo_inputs=8, lr=1e-2, start_from_data=True)
-    trained(model, 100)
-    with pytest.raises(Unsupported, match="vampprior-vae has a mixture as its prior"):
-        model.rate_distortion(digits())
-    assert model.score(torch.rand(32, *SHAPE)).min() > model.score(digits()).max()
-
-
-# Two-stage VAE
-
-
-def test_the_second_stage_minimizes_the_negative_evidence_bound_of_codes() -> None:
-    model = CodeVAE(3, 8)
-    with torch.no_grad():
-        model.log_gamma.fill_(-0.7)
-    codes = torch.randn(5, 3)
-    torch.manual_seed(2)
-    mean, log_variance = model.encoder(codes).chunk(2, dim=1)
-    decoded = model.decoder(mean + (0.5 * log_variance).exp() * torch.randn(5, 3))
-    expected = _kl(mean, log_variance) - Independent(Normal(decoded, math.exp(-0.7)), 1).log_prob(codes)
-    torch.manual_seed(2)
-    torch.testing.assert_close(model.negative_bound(codes), expected)
-
-
-def test_the_second_stage_learns_the_distribution_of_the_codes() -> None:
-    model = TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=32, lr=1e-2, second_steps=400)
-    trained(model, 40)
-    with torch.no_grad():
-        codes = torch.cat([model.draw_codes(digits()) for _ in range(50)])
-        samples = model.sample_prior(2000)
-    torch.testing.assert_close(samples.mean(dim=0), codes.mean(dim=0), atol=0.2, rtol=0)
-    torch.testing.assert_close(torch.cov(samples.T), torch.cov(codes.T), atol=0.3, rtol=0.3)
-
-
-def test_the_second_stage_takes_twice_the_steps_and_leaves_the_first_as_it_is() -> None:
-    model = TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8)
-    model.planned_steps, model.steps_per_epoch = 100, 2
-    for _ in range(5):  # fewer than planned: training was stopped early
-        model.train_step(digits())
-    steps: list[object] = []
-    assert _moved_by(lambda: steps.extend(model.finish(repeat(digits()))), model) == {"second_stage"}
-    assert len(steps) == 10
-
-
-def test_samples_come_from_a_fitted_density_where_there_is_one_not_from_the_second_stage() -> None:
-    model = trained(TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8, density="gaussian"), 5)
-    with torch.no_grad():
-        codes, samples = model.encode(digits()), model.sample_prior(20_000)
-    torch.testing.assert_close(samples.mean(dim=0), codes.mean(dim=0), atol=0.02, rtol=0.05)
-    torch.testing.assert_close(samples.var(dim=0), codes.var(dim=0, correction=0), atol=0.01, rtol=0.1)
-
-
-def test_two_stage_vaes_score_is_the_bound_of_both_stages_as_torch_distributions_have_it() -> None:
-    model = trained(TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=16, lr=1e-2), 10)
-    images = digits(4)
-    with torch.no_grad():
-        torch.manual_seed(2)
-        score = model.score(images)
-        torch.manual_seed(2)
-        first = _posterior(*model.posterior(images))
-        codes = first.rsample()
-        mean, log_variance = model.second_stage.encoder(codes).chunk(2, dim=1)
-        noise = _posterior(mean, log_variance).rsample()
-        prior = Independent(Normal(model.second_stage.decoder(noise), model.second_stage.log_gamma.exp()), 1)
-        observed = -6 + math.log1p(math.exp(model.log_sigma.item() + 6))
-        expected = -Independent(Normal(model.decode(codes), math.exp(observed)), 3).log_prob(images)
-        expected += first.log_prob(codes) - prior.log_prob(codes) + _kl(mean, log_variance)
-    torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-3)
-    with pytest.raises(Unsupported, match="two-stage-vae learns the prior of its codes"):
-        model.rate_distortion(images)
-
-
-def test_two_stage_vae_halves_its_learning_rate_after_each_three_eighths() -> None:
-    model = TwoStageVAE(SHAPE, latent_dim=2, width=4, second_width=8, lr=1e-3, second_steps=0)
-    model.planned_steps = 8
-    rates = []
-    for _ in range(8):
-        model.train_step(digits())
-        rates.append(model.optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([1e-3] * 3 + [5e-4] * 3 + [2.5e-4] * 2)
-
-
-def _standard_normal(dim: int) -> Independent:
-    return Independent(Normal(torch.zeros(dim), torch.ones(dim)), 1)
-
-
-def _posterior(mean: Tensor, log_variance: Tensor) -> Independent:
-    return Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
-
-
-def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    return kl_divergence(_posterior(mean, log_variance), _standard_normal(mean.shape[1]))
-
-
-def _moved_by(act: Callable[[], object], model: Autoencoder) -> set[str]:
-    """Parts of the model whose parameters `act` changes."""
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    act()
-    return {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
