@@ -9,7 +9,9 @@ import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from methods.autoencoders.ae import AE
+from methods.autoencoders.annealed_vae import AnnealedVAE
 from methods.autoencoders.beta_vae import BetaVAE
+from methods.autoencoders.geco import GECO
 from methods.autoencoders.gwae import GWAE
 from methods.autoencoders.latent_ot import LatentOT
 from methods.autoencoders.swae import SWAE
@@ -17,7 +19,7 @@ from methods.autoencoders.untrained import Untrained
 from methods.autoencoders.vae import VAE, negative_log_likelihood
 from methods.autoencoders.wae_gan import WAEGAN
 from methods.autoencoders.wae_mmd import WAEMMD
-from methods.base import Likelihood
+from methods.base import Autoencoder, Likelihood
 from methods.parts.autoencoding import draw_gaussian, squared_error
 from methods.parts.divergences import sliced_wasserstein
 from tests.blurred_bars import SHAPE, digits, trained
@@ -41,6 +43,24 @@ def test_ae_learns_to_reconstruct() -> None:
     before = squared_error(images, model.eval().decode(model.encode(images)))
     trained(model, 150)
     assert squared_error(images, model.decode(model.encode(images))) < 0.2 * before
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "least"),
+    [
+        (AE, {"latent_dim": 0}, 1),
+        (AE, {"width": -1}, 1),
+        (SWAE, {"num_projections": 0}, 1),
+        (GECO, {"multiplier_every": 0}, 1),
+        (AnnealedVAE, {"capacity_steps": -1}, 0),
+    ],
+)
+def test_counts_are_positive_and_steps_not_negative(
+    method: type[Autoencoder], settings: dict[str, int], least: int
+) -> None:
+    ((option, value),) = settings.items()
+    with pytest.raises(ValueError, match=f"^{method.name}: {option} is {value}; it must be at least {least}$"):
+        method(SHAPE, **settings)
 
 
 # VAE

@@ -141,7 +141,7 @@ def test_moving_orthogonal_images_explains_bars_better_than_as_many_principal_co
 
 def test_guided_vae_asks_for_both_parts_of_a_code() -> None:
     for guided_dims in (0, 4):
-        with pytest.raises(ValueError, match=rf"guided_dims is {guided_dims} and latent_dim 4: .*at least 1 and below"):
+        with pytest.raises(ValueError, match=f"guided_dims is {guided_dims}.*at least 1"):
             GuidedVAE(SHAPE, latent_dim=4, guided_dims=guided_dims)
 
 
@@ -235,7 +235,5 @@ def test_vitae_learns_to_reconstruct_and_moves_what_it_shows() -> None:
 
 def test_vitae_asks_for_both_parts_of_a_code() -> None:
     for perspective_dims in (0, 4):
-        with pytest.raises(
-            ValueError, match=rf"perspective_dims is {perspective_dims} and latent_dim 4: .*at least 1 and below"
-        ):
+        with pytest.raises(ValueError, match=f"perspective_dims is {perspective_dims}.*at least 1"):
             VITAE(SHAPE, latent_dim=4, perspective_dims=perspective_dims)

@@ -106,7 +106,7 @@ def test_the_order_of_batch_norm_is_each_papers() -> None:
 
 
 @pytest.mark.parametrize("network", ["conv", "dcgan", "dcgan-plain"])
-@pytest.mark.parametrize("shape", [(1, 25, 25), (1, 32, 64)])
+@pytest.mark.parametrize("shape", [(1, 25, 25), (1, 32, 64), (1, 7, 7)])
 def test_a_size_that_cannot_be_halved_is_refused(network: Network, shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=f'network "{network}" takes square images'):
         build_decoder(network, shape, 2, width=4, batch_norm=False)

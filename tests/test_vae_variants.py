@@ -44,6 +44,8 @@ def test_annealed_vae_weighs_the_distance_of_the_kl_to_a_capacity_that_grows() -
         torch.testing.assert_close(model.regularizer(codes, mean, log_variance), 10 * (kl - capacity).abs())
     model.steps_done = 0
     torch.testing.assert_close(model.eval().regularizer(codes, mean, log_variance), 10 * (kl - 8).abs())
+    model.capacity_steps = 0
+    torch.testing.assert_close(model.train().regularizer(codes, mean, log_variance), 10 * (kl - 8).abs())
 
 
 def test_annealed_vae_holds_the_kl_at_its_capacity() -> None:

@@ -31,5 +31,5 @@ class AnnealedVAE(VAE):
 
     def current_capacity(self) -> float:
         """C at the coming step; the largest outside training, so that losses compare for early stopping."""
-        share = min(self.steps_done / self.capacity_steps, 1.0) if self.training else 1.0
-        return self.capacity * share
+        growing = self.training and self.steps_done < self.capacity_steps
+        return self.capacity * (self.steps_done / self.capacity_steps if growing else 1.0)

@@ -35,10 +35,8 @@ class HFVAE(BetaTCVAE):
     estimator: AggregateEstimator = "balanced"
 
     def setup(self) -> None:
-        if not 1 <= self.num_groups <= self.latent_dim:
-            raise ValueError(
-                f"{self.name}: num_groups is {self.num_groups}; choose it between 1 and latent_dim = {self.latent_dim}"
-            )
+        if self.num_groups > self.latent_dim:
+            raise ValueError(f"{self.name}: num_groups is {self.num_groups}, above latent_dim = {self.latent_dim}")
         super().setup()
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

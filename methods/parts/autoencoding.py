@@ -23,6 +23,9 @@ class DeclaredAutoencoder(Autoencoder):
     An annotated attribute of the class with a default is a hyperparameter: a keyword-only argument of the constructor,
     which is generated. A subclass has its parent's too, and changes a default by stating it again. Whatever is made
     from them is made in `setup`, which calls its parent's first.
+
+    Raises:
+        ValueError: an integer among them is below 1; numbers of steps may be 0.
     """
 
     def __init_subclass__(cls) -> None:
@@ -30,6 +33,11 @@ class DeclaredAutoencoder(Autoencoder):
 
     def __post_init__(self) -> None:
         super().__init__(self.image_shape, latent_dim=self.latent_dim)
+        for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, declared.name)
+            least = 0 if declared.name.endswith("_steps") else 1
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise ValueError(f"{self.name}: {declared.name} is {value}; it must be at least {least}")
         self.setup()
         made = {*self._modules, *self._parameters, *self._buffers}
         for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses

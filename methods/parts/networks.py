@@ -10,8 +10,8 @@ Families, each with one free parameter, `width`, its number of base filters:
     mlp           three hidden layers of 8·width ReLU units: the small network of the WAE authors' code, at width 32
 
 Batch norm stands where each paper has it: after the activation in `conv` and in the decoder of `mlp`, before it in the
-others. Layers keep torch's default initialization. All but `mlp` take squares whose side halves evenly down to 7
-pixels or fewer (8, 28, 32, 64, …), `mlp` takes any shape.
+others. Layers keep torch's default initialization. All but `mlp` take squares of 8 pixels or more
+whose side halves evenly down to 7 or fewer (8, 28, 32, 64, …), `mlp` takes any shape.
 """
 
 from __future__ import annotations
@@ -169,10 +169,10 @@ def _halve(image_shape: ImageShape, network: str, *, largest: int) -> tuple[int,
     grid, halvings = height, 0
     while grid > largest and grid % 2 == 0:
         grid, halvings = grid // 2, halvings + 1
-    if height != width or grid > largest:
+    if height != width or grid > largest or height < 8:
         raise ValueError(
-            f'network "{network}" takes square images whose side halves evenly to {largest} pixels or fewer, '
-            f'such as 28, 32 or 64, not {height} x {width}; resize them, or set network = "mlp"'
+            f'network "{network}" takes square images, 8 pixels or more, whose side halves evenly to {largest} pixels '
+            f'or fewer, such as 28, 32 or 64, not {height} x {width}; resize them, or set network = "mlp"'
         )
     return grid, halvings
 
