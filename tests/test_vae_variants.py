@@ -20,6 +20,7 @@ from methods.autoencoders.hfvae import HFVAE
 from methods.autoencoders.info_vae import InfoVAE
 from methods.autoencoders.sigma_vae import SigmaVAE
 from methods.autoencoders.vae import VAE
+from methods.base import Unsupported
 from methods.parts.autoencoding import squared_error
 from methods.parts.variational import aggregate_log_weights, correlation_within_groups, decompose_kl
 from tests.blurred_bars import SHAPE, digits, moved_by, trained
@@ -265,6 +266,11 @@ def test_geco_minimizes_the_kl_plus_the_weighted_excess_of_the_squared_error() -
     losses = model.objective(images)
     torch.testing.assert_close(losses["loss"], expected)
     assert_same_gradients(losses["loss"], expected, model.parameters(), rtol=1e-5, atol=1e-5)
+
+
+def test_geco_has_no_objective_to_stop_by() -> None:
+    with pytest.raises(Unsupported, match="leave patience out"):
+        GECO(SHAPE, latent_dim=2, width=4).eval().objective(digits())
 
 
 def test_gecos_multiplier_follows_the_moving_average_of_the_constraint() -> None:

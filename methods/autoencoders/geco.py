@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
-from methods.base import Losses
+from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import squared_error
 
 FIRST_MULTIPLIER_STEP = 200
@@ -42,6 +42,8 @@ class GECO(VAE):
         self.average_constraint = nn.Buffer(torch.zeros(()))
 
     def objective(self, images: Tensor) -> Losses:
+        if not self.training:
+            raise Unsupported("geco cannot be stopped by its objective, as λ changes it: leave patience out")
         codes, mean, log_variance = self.infer(images)
         constraint = squared_error(images, self.decoder(codes)) - self.tolerance**2
         regularizer = self.regularizer(codes, mean, log_variance)
