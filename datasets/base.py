@@ -34,6 +34,7 @@ class RemoteFile:
     sha256: of the whole file, in hexadecimal.
     git_blob: where no SHA-256 is known, the identifier of the content in its authors' git repository.
     md5: where that is all that is known. It tells damaged files and other versions, not forged ones.
+    size: in bytes, 0 where it is not known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class RemoteFile:
     sha256: str = ""
     git_blob: str = ""
     md5: str = ""
+    size: int = 0
 
     def __post_init__(self) -> None:
         if [self.sha256, self.git_blob, self.md5].count("") != 2:
@@ -86,17 +88,20 @@ class Dataset:
     license: ClassVar[str]
     citation: ClassVar[str]
     url: ClassVar[str] = ""
+    identifying: ClassVar[str] = ""
+    """What in it identifies people, in a sentence; empty where nothing does."""
     files: ClassVar[tuple[RemoteFile, ...]] = ()
 
 
 class ImageDataset(Dataset):
     """Images, and where the set has them class labels and ground-truth factors.
 
-    Set in the constructor: `image_shape` (channels, height, width), `num_classes` (0 without labels) and `factors`
-    (empty without ground truth).
+    Set in the constructor: `image_shape` (channels, height, width), `num_images` of all splits (0 where only the files
+    tell), `num_classes` (0 without labels) and `factors` (empty without ground truth).
     """
 
     image_shape: tuple[int, int, int]
+    num_images: int = 0
     num_classes: int = 0
     factors: tuple[Factor, ...] = ()
 
