@@ -22,6 +22,16 @@ exit status:
   130  interrupted; the same command goes on where it stopped
 """
 
+PREPARE_EPILOG = """\
+Datasets named alone have their default options; those of a sweep have the sweep's. A download that breaks off goes on
+where it stopped when the command is given again.
+
+exit status:
+  0  all are ready
+  1  some are not; the lines say why
+  2  no dataset or sweep of that name
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
@@ -56,6 +66,21 @@ def run(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         force=options.force,
     )
+
+
+def prepare(options: argparse.Namespace) -> int:
+    from bench.preparation import prepare as prepare_datasets
+
+    ready = prepare_datasets(
+        options.datasets,
+        everything=options.all,
+        sweeps=options.sweep,
+        sweeps_file=options.sweeps,
+        scale=options.scale,
+        data=options.data,
+        check=options.verify,
+    )
+    return OK if ready else NOT_ALL_OK
 
 
 def report(options: argparse.Namespace) -> int:
@@ -104,14 +129,25 @@ def _parser() -> argparse.ArgumentParser:
             "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: results)"
         )
 
+    def scale(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--scale",
+            choices=("quick", "paper"),
+            default="quick",
+            help="quick: minutes on a laptop (default); paper: the papers' own settings",
+        )
+
+    def data(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--data",
+            type=Path,
+            metavar="DIR",
+            help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)",
+        )
+
     added = verb("run", run, "Run the trials of a sweeps.toml that have no ok row yet.", EPILOG)
     added.add_argument("sweeps", type=Path, help="the file that says what to run, such as sweeps.toml")
-    added.add_argument(
-        "--scale",
-        choices=("quick", "paper"),
-        default="quick",
-        help="quick: minutes on a laptop (default); paper: the papers' own settings",
-    )
+    scale(added)
     added.add_argument(
         "--only",
         action="append",
@@ -132,12 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "--address", help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here)"
     )
     results(added)
-    added.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)",
-    )
+    data(added)
     added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")
     added.add_argument(
         "--retry-failed",
@@ -145,6 +176,31 @@ def _parser() -> argparse.ArgumentParser:
         help="run failed, diverged and timed-out trials again (lost and interrupted ones always are)",
     )
     added.add_argument("--force", action="store_true", help="run trials again that have an ok row; it is replaced")
+
+    added = verb("prepare", prepare, "Download and build datasets, once for all trials.", PREPARE_EPILOG)
+    added.add_argument("datasets", nargs="*", metavar="DATASET", help="names of datasets; `list datasets` has them")
+    added.add_argument("--all", action="store_true", help="all datasets: some 50 GB of downloads, for hours")
+    added.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the datasets of a sweep; may be given several times",
+    )
+    added.add_argument(
+        "--sweeps",
+        type=Path,
+        default=Path("sweeps.toml"),
+        metavar="FILE",
+        help="where those sweeps stand (default: sweeps.toml)",
+    )
+    scale(added)
+    data(added)
+    added.add_argument(
+        "--verify",
+        action="store_true",
+        help="download and build nothing; compare what is there with its checksums",
+    )
 
     added = verb("report", report, "Render leaderboards and plots from the rows; needs no torch.")
     results(added)

@@ -15,7 +15,8 @@ from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method, part_versions
 from bench.training import ImageBatches, Watch, run_stage, run_steps
 from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
-from datasets.cache import fetch, load_splits, remember
+from datasets.cache import Entry, load_splits, remember
+from datasets.downloads import GetFile, local
 from methods.base import Autoencoder
 
 CODES_VERSION = 1
@@ -26,19 +27,20 @@ CHUNK = 250
 
 @dataclass(frozen=True)
 class DataFolder:
-    """`datasets.base.Supplies`, with everything kept under a data folder."""
+    """`datasets.base.Supplies`, with everything kept under a data folder; `get_file` is `local` or `fetch`."""
 
     root: Path
+    get_file: GetFile = local
 
     def versions(self, parts: Iterable[str]) -> Mapping[str, int]:
         return part_versions(parts)
 
     def file(self, file: RemoteFile) -> Path:
-        return fetch(file, self.root)
+        return self.get_file(file, self.root)
 
     def images(self, dataset: str, options: Mapping[str, Any]) -> Mapping[str, ImageSplit]:
         found, filled = _image_dataset(dataset, options)
-        return load_splits(found, filled, self.root)
+        return load_splits(found, filled, self.root, self.get_file)
 
     def codes(
         self, dataset: str, autoencoder: str, params: Mapping[str, Any], *, steps: int, batch_size: int
@@ -57,7 +59,7 @@ class DataFolder:
         if unknown:
             raise ValueError(f"{autoencoder} has no hyperparameter {', '.join(sorted(unknown))}")
         params = {**defaults(schema), **params}
-        splits = load_splits(found, filled, self.root)
+        splits = load_splits(found, filled, self.root, self.get_file)
         identity = {
             "dataset": {"name": dataset, "version": found.version, "options": filled},
             "autoencoder": {"name": autoencoder, "version": cls.version, "params": params},
@@ -73,7 +75,7 @@ class DataFolder:
                 _train(method, splits["train"].images, steps, batch_size)
                 return {split: _encode(method, splits[split].images) for split in SPLITS}
 
-        return remember(identity, build, self.root / "codes")
+        return remember(Entry(identity, self.root / "codes"), build)
 
 
 def _image_dataset(name: str, options: Mapping[str, Any]) -> tuple[ImageDataset, dict[str, Any]]:

@@ -45,6 +45,7 @@ from bench.training import (
 )
 from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import load_pair, load_splits
+from datasets.downloads import MissingFileError
 from methods.base import Autoencoder, Method, TransportMap
 
 ACROSS_SEEDS = "across-seeds.npz"
@@ -75,6 +76,10 @@ def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Ou
             outcome = Outcome("diverged", "Diverged", str(error))
         except TimedOutError as error:
             outcome = Outcome("timeout", "TimedOut", str(error))
+        except MissingFileError as error:
+            scale = "" if trial.scale == "quick" else f" --scale {trial.scale}"
+            advice = f"Run `python -m bench prepare --sweep {trial.sweep}{scale}`, then this with --retry-failed."
+            outcome = Outcome("failed", "MissingFile", f"{advice} {error}")
         except Exception as error:
             outcome = Outcome("failed", type(error).__name__, _describe(error))
         run.write(outcome)

@@ -19,6 +19,10 @@ from torch import Tensor
 SPLITS = ("train", "validation", "test")
 
 
+class DataError(Exception):
+    """Data cannot be had or kept; the message says what, where and what to do."""
+
+
 @dataclass(frozen=True)
 class Factor:
     """A ground-truth factor of variation: integers 0 … size-1."""

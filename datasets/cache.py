@@ -1,6 +1,5 @@
-"""Files and arrays on this machine: downloads checked by their hashes, and built datasets as read-only memory maps.
+"""Built datasets on this machine, as read-only memory maps.
 
-    <root>/files/<file>                    what datasets need from elsewhere, downloaded or placed by hand
     <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <array>.npy
 
 The key is a hash of everything the arrays follow from: name, version, options, checksums of the files, and the code
@@ -15,29 +14,17 @@ import inspect
 import json
 import os
 import shutil
-import sys
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import fields
-from http.client import HTTPException
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from datasets.base import SPLITS, Dataset, ImageDataset, ImageSplit, PairDataset, RemoteFile, Supplies
+from datasets.base import SPLITS, DataError, Dataset, ImageDataset, ImageSplit, PairDataset, Supplies
+from datasets.downloads import MOVE_ELSEWHERE, GetFile, local, locked, unfinished, writing
 
-CHUNK = 1 << 20
-TIMEOUT_SECONDS = 60
-MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
-
-
-class DataError(Exception):
-    """Data cannot be had or kept; the message says what, where and what to do."""
+MANIFEST = "manifest.json"
 
 
 def data_root() -> Path:
@@ -45,27 +32,30 @@ def data_root() -> Path:
     return Path(os.environ.get("BENCH_DATA") or Path.home() / ".cache" / "ot-bench").expanduser()
 
 
-def load_splits(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -> dict[str, ImageSplit]:
+def load_splits(
+    dataset: ImageDataset, options: Mapping[str, Any], root: Path, get_file: GetFile = local
+) -> dict[str, ImageSplit]:
     """The splits "train", "validation" and "test" of a dataset, memory-mapped and read-only; built if need be.
 
     Args:
         dataset: the instance made with `options`.
         options: every option it was constructed with, defaults included.
         root: see `data_root`.
+        get_file: whether files may be downloaded (`fetch`) or must be there (`local`).
 
     Raises:
         DataError: a file cannot be had, or the cache cannot be written.
     """
 
     def build() -> dict[str, np.ndarray]:
-        splits = dataset.build({file.name: fetch(file, root) for file in dataset.files})
+        splits = dataset.build({file.name: get_file(file, root) for file in dataset.files})
         made = {
             (split, field.name): getattr(splits[split], field.name) for split in SPLITS for field in fields(ImageSplit)
         }
         return {f"{split}-{name}": array for (split, name), array in made.items() if array is not None}
 
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
-    for name, array in remember(_identity(dataset, options), build, root / "datasets" / dataset.name).items():
+    for name, array in remember(splits_entry(dataset, options, root), build).items():
         split, _, field_name = name.partition("-")
         found[split][field_name] = array
     return {name: ImageSplit(**arrays) for name, arrays in found.items()}
@@ -83,53 +73,72 @@ def load_pair(dataset: PairDataset, options: Mapping[str, Any], root: Path, supp
     Raises:
         DataError: a file cannot be had, or the cache cannot be written.
     """
-    if dataset.cached and type(dataset).build is not PairDataset.build:
-        identity = {
-            **_identity(dataset, options),
-            "ingredients": dict(dataset.ingredients()),
-            "parts": dict(supplies.versions(dataset.parts)),
-        }
-        dataset.load(remember(identity, lambda: dataset.build(supplies), root / "datasets" / dataset.name))
-    else:
-        dataset.load(dataset.build(supplies))
+    entry = pair_entry(dataset, options, root, supplies)
+    dataset.load(remember(entry, lambda: dataset.build(supplies)) if entry else dataset.build(supplies))
 
 
-def remember(
-    identity: Mapping[str, Any], build: Callable[[], Mapping[str, np.ndarray]], folder: Path
-) -> dict[str, np.ndarray]:
-    """Arrays by name, memory-mapped and read-only: those in `folder` of the same identity, else what `build` makes.
+@dataclass(frozen=True)
+class Entry:
+    """The place of built arrays: in `folder`, under the hash of everything they follow from."""
+
+    identity: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk; 0 where there is nothing."""
+        return sum(file.stat().st_size for file in self.path.glob("*"))
+
+
+def splits_entry(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -> Entry:
+    """Where the splits of a dataset are, or will be; arguments as for `load_splits`."""
+    return Entry(_identity(dataset, options), root / "datasets" / dataset.name)
+
+
+def pair_entry(dataset: PairDataset, options: Mapping[str, Any], root: Path, supplies: Supplies) -> Entry | None:
+    """Where the arrays of a pair are, or will be, None where none are kept; arguments as for `load_pair`."""
+    if not dataset.cached or type(dataset).build is PairDataset.build:
+        return None
+    made_from = {"ingredients": dict(dataset.ingredients()), "parts": dict(supplies.versions(dataset.parts))}
+    return Entry({**_identity(dataset, options), **made_from}, root / "datasets" / dataset.name)
+
+
+def remember(entry: Entry, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays by name, memory-mapped and read-only: those of an entry, built first if need be.
 
     Raises:
         DataError: the cache cannot be written, or what `build` raises.
     """
-    entry = folder / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    arrays = _open(entry)
+    arrays = _open(entry.path)
     if arrays is not None:
         return arrays
-    with _locked(entry):
-        arrays = _open(entry)  # another process may have built it while this one waited
+    with locked(entry.path):
+        arrays = _open(entry.path)  # another process may have built it while this one waited
         if arrays is None:
-            _write(entry, identity, build())
-            arrays = _open(entry)
+            _write(entry, build())
+            arrays = _open(entry.path)
     if arrays is None:
-        raise DataError(f"{entry} was written but cannot be read back; is the disk sound? {MOVE_ELSEWHERE}")
+        raise DataError(f"{entry.path} was written but cannot be read back; is the disk sound? {MOVE_ELSEWHERE}")
     return arrays
 
 
-def fetch(file: RemoteFile, root: Path) -> Path:
-    """The local path of a file with the right checksum: the one already in <root>/files, else downloaded there.
+def verify(entry: Entry) -> None:
+    """Compares every array of an entry with the checksum it was built with.
 
     Raises:
-        DataError: the address cannot be reached, or what is there or arrives is another file.
+        DataError: there is no whole entry, or an array has changed since.
     """
-    path = root / "files" / file.name
-    if not path.exists():
-        with _locked(path):
-            if not path.exists():  # another process may have fetched it while this one waited
-                _download(file, path)
-    elif (found := _checksum(path, file)) != file.checksum:
-        raise DataError(f"{path} has {found}: delete it to download it again. {_by_hand(file, path)}")
-    return path
+    arrays = _open(entry.path)
+    if arrays is None:
+        raise DataError(f"{entry.path} is missing or incomplete")
+    facts = json.loads((entry.path / MANIFEST).read_text())["arrays"]
+    changed = [name for name, array in arrays.items() if array_sha256(array) != facts[f"{name}.npy"]["sha256"]]
+    if changed:
+        raise DataError(f"{', '.join(changed)} in {entry.path} changed since they were built: delete that folder")
 
 
 def array_sha256(array: np.ndarray) -> str:
@@ -141,7 +150,9 @@ def array_sha256(array: np.ndarray) -> str:
 
 
 def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
-    code = Path(inspect.getfile(type(dataset))).read_bytes()
+    classes = [cls for cls in type(dataset).__mro__ if issubclass(cls, Dataset)]
+    files = {inspect.getfile(cls): None for cls in classes if cls.__module__ != Dataset.__module__}
+    code = b"".join(Path(file).read_bytes() for file in files)
     return {
         "dataset": dataset.name,
         "version": dataset.version,
@@ -153,16 +164,16 @@ def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write(entry: Path, identity: Mapping[str, Any], built: Mapping[str, np.ndarray]) -> None:
+def _write(entry: Entry, built: Mapping[str, np.ndarray]) -> None:
     """Writes a whole entry in place of whatever is there; the caller holds its lock."""
-    unfinished = entry.with_name(f".{entry.name}.unfinished")
-    with _writing(entry):
+    part = unfinished(entry.path)
+    with writing(entry.path):
         try:
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
-            unfinished.mkdir()
+            shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
+            part.mkdir()
             facts = {}
             for name, array in built.items():
-                path = unfinished / f"{name}.npy"
+                path = part / f"{name}.npy"
                 np.save(path, array)
                 facts[path.name] = {
                     "shape": array.shape,
@@ -170,118 +181,33 @@ def _write(entry: Path, identity: Mapping[str, Any], built: Mapping[str, np.ndar
                     "bytes": path.stat().st_size,
                     "sha256": array_sha256(array),
                 }
-            (unfinished / "manifest.json").write_text(json.dumps({**identity, "arrays": facts}, indent=2) + "\n")
-            if entry.exists():
-                shutil.rmtree(entry)
-            unfinished.rename(entry)
+            (part / MANIFEST).write_text(json.dumps({**entry.identity, "arrays": facts}, indent=2) + "\n")
+            if _open(entry.path) is None:
+                shutil.rmtree(entry.path, ignore_errors=True)  # damaged
+            part.rename(entry.path)
+        except OSError:
+            if _open(entry.path) is None:  # else another machine, which the lock did not reach, was faster
+                raise
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
 
 
-def _open(entry: Path) -> dict[str, np.ndarray] | None:
+def _open(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an entry, or None where it is missing or damaged.
 
     Sizes are compared, not checksums: reading gigabytes at every start would defeat the memory map.
     """
     try:
-        manifest = json.loads((entry / "manifest.json").read_text())
+        manifest = json.loads((path / MANIFEST).read_text())
         found: dict[str, np.ndarray] = {}
         for file_name, facts in manifest["arrays"].items():
-            path = entry / file_name
-            if path.stat().st_size != facts["bytes"]:
+            file = path / file_name
+            if file.stat().st_size != facts["bytes"]:
                 return None
-            array = np.load(path, mmap_mode="r")
+            array = np.load(file, mmap_mode="r")
             if list(array.shape) != facts["shape"]:
                 return None
-            found[path.stem] = array
+            found[file.stem] = array
         return found
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-# Downloads
-
-
-def _download(file: RemoteFile, path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with _writing(path):
-            with unfinished.open("wb") as out:
-                out.writelines(_chunks(file, path))
-            if (found := _checksum(unfinished, file)) != file.checksum:
-                what = f"{unfinished.stat().st_size:,} bytes with {found} arrived"
-                if _is_web_page(unfinished):
-                    what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
-                raise DataError(f"cannot download {file.name}: {what}. {_by_hand(file, path)}")
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _chunks(file: RemoteFile, path: Path) -> Iterator[bytes]:
-    """What the address sends, with progress on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    try:
-        with (
-            urllib.request.urlopen(file.url, timeout=TIMEOUT_SECONDS) as response,
-            Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress,
-        ):
-            length = response.headers.get("Content-Length")
-            task = progress.add_task(file.name, total=int(length) if length else None)
-            while chunk := response.read(CHUNK):
-                progress.advance(task, len(chunk))
-                yield chunk
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(f"cannot download {file.name}: {reason}. {_by_hand(file, path)}") from error
-
-
-def _by_hand(file: RemoteFile, path: Path) -> str:
-    return (
-        f"To place it by hand, get {file.url} ({file.checksum}) "
-        f'and put it in the folder {path.parent} under the name "{path.name}".'
-    )
-
-
-def _is_web_page(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
-
-
-def _checksum(path: Path, file: RemoteFile) -> str:
-    """What `file.checksum` should be, of what is at `path`."""
-    with path.open("rb") as stream:
-        if file.sha256:
-            return f"SHA-256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
-        if file.md5:
-            return f"MD5 {hashlib.file_digest(stream, 'md5').hexdigest()}"
-        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-        return f"git blob {digest.hexdigest()}"
-
-
-# Both
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the operating system frees the lock of a process that dies."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    with _writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a DataError."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}. {MOVE_ELSEWHERE}") from error

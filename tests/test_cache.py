@@ -6,10 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import numpy as np
 import pytest
 
 from datasets import cache
-from datasets.base import Factor, ImageDataset, ImageSplit, RemoteFile
-from datasets.cache import DataError, array_sha256, data_root, fetch, load_splits
+from datasets.base import DataError, Factor, ImageDataset, ImageSplit, RemoteFile
+from datasets.cache import array_sha256, data_root, load_splits, splits_entry, verify
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -63,9 +61,6 @@ def builds(dataset: Ramps) -> int:
 def entries(root: Path) -> list[Path]:
     """Folders a reader could take for a built dataset, or that a build left behind."""
     return sorted(path for path in (root / "datasets").glob("*/*") if path.is_dir())
-
-
-# Built datasets
 
 
 def test_splits_are_what_build_returned(ramps: Ramps, tmp_path: Path) -> None:
@@ -283,161 +278,41 @@ def test_an_error_of_a_build_is_passed_on_and_leaves_nothing(
     assert entries(tmp_path) == []
 
 
+def test_verification_finds_an_array_that_changed(ramps: Ramps, tmp_path: Path) -> None:
+    entry = splits_entry(ramps, {"size": 4}, tmp_path)
+    with pytest.raises(DataError, match="is missing or incomplete"):
+        verify(entry)
+    load_splits(ramps, {"size": 4}, tmp_path)
+    verify(entry)
+    assert entry.size == sum(file.stat().st_size for file in entry.path.iterdir()) > 0
+    with (entry.path / "train-images.npy").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\xff")
+    with pytest.raises(DataError, match=r"^train-images in .* changed since they were built: delete that folder"):
+        verify(entry)
+
+
+def test_an_entry_that_another_machine_finished_first_is_read(
+    ramps: Ramps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = splits_entry(ramps, {"size": 4}, tmp_path).path
+    build = ramps.build
+
+    def build_while_another_does(files: Mapping[str, Path]) -> dict[str, ImageSplit]:
+        monkeypatch.setattr(ramps, "build", build)
+        elsewhere = tmp_path / "elsewhere"
+        load_splits(ramps, {"size": 4}, elsewhere)
+        (elsewhere / entry.relative_to(tmp_path)).rename(entry)
+        return build(files)
+
+    monkeypatch.setattr(ramps, "build", build_while_another_does)
+    assert load_splits(ramps, {"size": 4}, tmp_path)["train"].images.shape == (4, 1, 4, 4)
+    assert [path.name for path in entries(tmp_path)] == [entry.name]
+
+
 def test_data_root_is_bench_data_or_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     assert data_root() == tmp_path / "data"
     monkeypatch.setenv("BENCH_DATA", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data_root() == tmp_path / ".cache" / "ot-bench"
-
-
-# Downloads
-
-CONTENT = bytes(range(256)) * 5000  # more than one chunk
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `pages` (path -> status, body, announced length); counts requests."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, tuple[int, bytes, int]] = {}
-        self.requests: list[str] = []
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    def offer(self, body: bytes, status: int = 200, length: int | None = None) -> str:
-        """-> the address at which `body` is now."""
-        path = f"/{len(self.pages)}"
-        self.pages[path] = (status, body, len(body) if length is None else length)
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.requests.append(self.path)
-        status, body, length = self.server.pages[self.path]
-        self.send_response(status)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in http.server
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def assert_says_how_to_place_it(error: BaseException, file: RemoteFile, root: Path) -> None:
-    for fact in (file.url, file.sha256, str(root / "files"), f'"{file.name}"'):
-        assert fact in str(error)
-    visible = [path.name for path in (root / "files").iterdir() if not path.name.endswith(".lock")]
-    assert set(visible) <= {file.name}, "an unfinished download is left"
-
-
-def test_a_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
-    file = RemoteFile("digits.bin", server.offer(CONTENT), SHA256)
-    for _ in range(2):
-        path = fetch(file, tmp_path)
-        assert path == tmp_path / "files" / "digits.bin"
-        assert path.read_bytes() == CONTENT
-    assert len(server.requests) == 1
-
-
-def test_a_file_placed_by_hand_needs_no_network(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "digits.bin").write_bytes(CONTENT)
-    fetch(RemoteFile("digits.bin", "http://127.0.0.1:1/digits.bin", SHA256), tmp_path)
-
-
-def test_another_file_placed_by_hand_is_refused_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    placed = tmp_path / "files" / "digits.bin"
-    placed.write_bytes(b"other")
-    file = RemoteFile("digits.bin", "http://127.0.0.1:1/digits.bin", SHA256)
-    with pytest.raises(DataError, match=f"has SHA-256 {hashlib.sha256(b'other').hexdigest()}") as raised:
-        fetch(file, tmp_path)
-    assert_says_how_to_place_it(raised.value, file, tmp_path)
-    assert placed.read_bytes() == b"other"
-
-
-def test_a_file_can_be_verified_by_its_identifier_in_git(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    placed = tmp_path / "files" / "greeting"
-    placed.write_bytes(b"hello\n")
-    # What `git hash-object` prints for that content.
-    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", git_blob="ce013625030ba8dba906f756967f9e9ca394464a")
-    assert fetch(file, tmp_path) == placed
-    placed.write_bytes(b"hello")
-    with pytest.raises(DataError, match="has git blob b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0: delete it"):
-        fetch(file, tmp_path)
-    with pytest.raises(ValueError, match="one of them"):
-        RemoteFile("greeting", "http://127.0.0.1:1/greeting")
-
-
-def test_a_file_can_be_verified_by_its_md5(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    placed = tmp_path / "files" / "greeting"
-    placed.write_bytes(b"hello\n")
-    # What `md5sum` prints for that content.
-    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", md5="b1946ac92492d2347c6235b4d2611184")
-    assert fetch(file, tmp_path) == placed
-    placed.write_bytes(b"hello")
-    with pytest.raises(DataError, match="has MD5 5d41402abc4b2a76b9719d911017c592: delete it"):
-        fetch(file, tmp_path)
-    with pytest.raises(ValueError, match="one of them"):
-        RemoteFile("greeting", "http://127.0.0.1:1/greeting", sha256="00", md5="00")
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/digits.bin", "no-such-scheme://here", "digits.bin"])
-def test_an_address_that_cannot_be_reached_is_named(url: str, tmp_path: Path) -> None:
-    file = RemoteFile("digits.bin", url, SHA256)
-    with pytest.raises(DataError, match=r"cannot download digits\.bin: ") as raised:
-        fetch(file, tmp_path)
-    assert_says_how_to_place_it(raised.value, file, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "length", "message"),
-    [
-        (404, b"gone", None, "Not Found"),
-        (200, b"other", None, f"5 bytes with SHA-256 {hashlib.sha256(b'other').hexdigest()} arrived"),
-        (200, CONTENT, len(CONTENT) + 1, r"1,280,000 bytes|IncompleteRead"),
-        (200, b"\n<!DOCTYPE html><title>Sign in</title>", None, "a web page arrived instead of the file"),
-        (200, b"\xef\xbb\xbf<HTML lang=en>", None, "a web page arrived instead of the file"),
-    ],
-    ids=["missing", "another file", "broken off", "web page", "web page with a byte-order mark"],
-)
-def test_a_download_that_is_not_the_file_is_refused(
-    status: int, body: bytes, length: int | None, message: str, server: Server, tmp_path: Path
-) -> None:
-    # What arrives "broken off" is the whole content, one byte short of what was announced.
-    expected = hashlib.sha256(CONTENT + b"!").hexdigest()
-    file = RemoteFile("digits.bin", server.offer(body, status, length), expected)
-    with pytest.raises(DataError, match=message) as raised:
-        fetch(file, tmp_path)
-    assert_says_how_to_place_it(raised.value, file, tmp_path)
-    assert not (tmp_path / "files" / "digits.bin").exists()
-
-
-def test_a_file_that_looks_like_a_web_page_is_accepted_if_it_is_the_file(server: Server, tmp_path: Path) -> None:
-    page = b"<html>data</html>"
-    fetch(RemoteFile("page.html", server.offer(page), hashlib.sha256(page).hexdigest()), tmp_path)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_during_a_download_is_no_network_error(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / ".digits.bin.unfinished").symlink_to("/dev/full")
-    with pytest.raises(DataError, match=r"cannot write .*digits\.bin: No space left on device\. Set BENCH_DATA"):
-        fetch(RemoteFile("digits.bin", server.offer(CONTENT), SHA256), tmp_path)
-    assert not (tmp_path / "files" / "digits.bin").exists()

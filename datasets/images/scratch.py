@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.cache import MOVE_ELSEWHERE, DataError
+from datasets.base import DataError
+from datasets.downloads import MOVE_ELSEWHERE
 
 
 def disk_images(shape: tuple[int, int, int, int], folder: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.base import SPLITS, ImageSplit, Supplies
-from datasets.cache import DataError
+from datasets.base import DataError
 from datasets.pairs.empirical import EmpiricalPair, as_points
 
 SIDE = 28

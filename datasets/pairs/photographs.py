@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from datasets.cache import DataError
+from datasets.base import DataError
 
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, OverflowError, MemoryError, struct.error),

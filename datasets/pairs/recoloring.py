@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datasets.cache import DataError
+from datasets.base import DataError
 from datasets.pairs.photographs import read_photograph
 
 COLORS = 1 << 24

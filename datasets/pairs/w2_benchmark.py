@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from datasets.base import PairDataset, RemoteFile, Supplies
-from datasets.cache import DataError
+from datasets.base import DataError
 
 COMPONENTS = 3
 DEVIATION = 0.4

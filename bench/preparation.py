@@ -1,0 +1,135 @@
+"""`python -m bench prepare`: datasets downloaded, built and checked before anything runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from bench.errors import UserError
+from bench.identity import Trial, canonical_json
+from bench.options import defaults, nearest, options_of, typed
+from bench.registry import UnknownNameError, all_datasets, find_dataset
+from bench.supplies import DataFolder
+from bench.sweeps import load_sweeps
+from datasets.base import DataError, ImageDataset, PairDataset
+from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
+from datasets.downloads import fetch, local
+
+Wanted = tuple[str, Mapping[str, Any]]
+"""A dataset's name and all its options."""
+
+
+def prepare(
+    names: Sequence[str],
+    *,
+    everything: bool = False,
+    sweeps: Sequence[str] = (),
+    sweeps_file: Path = Path("sweeps.toml"),
+    scale: str = "quick",
+    data: Path | None = None,
+    check: bool = False,
+    console: Console | None = None,
+) -> bool:
+    """Downloads and builds datasets, or with `check` compares those that are there with their checksums.
+
+    Args:
+        names: datasets, with their default options.
+        everything: all datasets, with their default options.
+        sweeps: sweeps of `sweeps_file`, with the options that they give their datasets at `scale`.
+
+    Returns:
+        Whether all are ready; what is wrong with the others is printed.
+
+    Raises:
+        UserError: there is nothing to prepare, or no dataset or sweep of that name.
+    """
+    console = console or Console()
+    root = (data or data_root()).resolve()
+    wanted = [*_by_name(all_datasets() if everything else names), *_of_sweeps(sweeps_file, sweeps, scale)]
+    unique = {canonical_json([name, dict(options)]): (name, options) for name, options in wanted}
+    if not unique:
+        raise UserError("say what to prepare: names of datasets, --sweep NAME or --all")
+    ready = [_prepare_one(dataset, root, check, console) for dataset in unique.values()]
+    console.print(f"{sum(ready)} of {len(ready)} datasets ready in {root}", highlight=False, soft_wrap=True)
+    return all(ready)
+
+
+def _prepare_one(wanted: Wanted, root: Path, check: bool, console: Console) -> bool:
+    name, options = wanted
+    schema = options_of(find_dataset(name))
+    changed = " ".join(f"{key}={value}" for key, value in options.items() if value != schema[key].default)
+    label = f"{name} {changed}".rstrip()
+    started = time.perf_counter()
+    try:
+        entry = _check(wanted, root) if check else _build(wanted, root)
+    except (DataError, ValueError, FileNotFoundError) as error:
+        console.print(f"{label}: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        return False
+    size = f"{decimal(entry.size)} in {entry.path}" if entry else "nothing to keep on disk"
+    done = "as it was built" if check else f"ready after {time.perf_counter() - started:.1f} s"
+    console.print(f"{label}: {done}, {size}", highlight=False, soft_wrap=True, markup=False)
+    return True
+
+
+def _build(wanted: Wanted, root: Path) -> Entry | None:
+    dataset, options = _construct(wanted)
+    if isinstance(dataset, ImageDataset):
+        load_splits(dataset, options, root, fetch)
+    else:
+        load_pair(dataset, options, root, DataFolder(root, fetch))
+    return _entry(dataset, options, root)
+
+
+def _check(wanted: Wanted, root: Path) -> Entry | None:
+    dataset, options = _construct(wanted)
+    entry = _entry(dataset, options, root)
+    if entry:
+        verify(entry)
+    for file in dataset.files:
+        if (root / "files" / file.name).exists():  # not needed any more, once a dataset is built
+            local(file, root)
+    return entry
+
+
+def _construct(wanted: Wanted) -> tuple[ImageDataset | PairDataset, dict[str, Any]]:
+    name, options = wanted
+    cls = find_dataset(name)
+    values = typed(options, options_of(cls))
+    dataset = cls(**values)
+    assert isinstance(dataset, ImageDataset | PairDataset)
+    return dataset, values
+
+
+def _entry(dataset: ImageDataset | PairDataset, options: Mapping[str, Any], root: Path) -> Entry | None:
+    if isinstance(dataset, ImageDataset):
+        return splits_entry(dataset, options, root)
+    return pair_entry(dataset, options, root, DataFolder(root))
+
+
+def _by_name(names: Iterable[str]) -> list[Wanted]:
+    try:
+        return [(name, defaults(options_of(find_dataset(name)))) for name in names]
+    except UnknownNameError as error:
+        raise UserError(str(error)) from error
+
+
+def _of_sweeps(path: Path, names: Sequence[str], scale: str) -> list[Wanted]:
+    """Datasets of the named sweeps, and those whose images their metrics take for outliers."""
+    if not names:
+        return []
+    sweeps = {sweep.name: sweep for sweep in load_sweeps(path, scale)}
+    unknown = [name for name in names if name not in sweeps]
+    if unknown:
+        raise UserError(f'{path} has no sweep "{unknown[0]}": {nearest(unknown[0], sweeps)}')
+    trials = [trial for name in names for trial in sweeps[name].trials()]
+    return [wanted for trial in trials for wanted in _of_trial(trial)]
+
+
+def _of_trial(trial: Trial) -> list[Wanted]:
+    outliers = {str(metric.options["outliers"]) for metric in trial.metrics if "outliers" in metric.options}
+    return [(trial.dataset.name, trial.dataset.options), *_by_name(sorted(outliers))]

@@ -1,0 +1,199 @@
+"""Files from elsewhere: downloaded once, or placed by hand, and checked by their hashes.
+
+    <root>/files/<file>                    what datasets need
+
+A download is written beside its place and takes it when it is whole. One that breaks off is kept and goes on from there
+the next time, so that gigabytes are not fetched twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from datasets.base import DataError, RemoteFile
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
+
+GetFile = Callable[[RemoteFile, Path], Path]
+"""`local` or `fetch`: the path of a file under a root."""
+
+
+class MissingFileError(DataError):
+    """A file that would have to be downloaded."""
+
+
+def local(file: RemoteFile, root: Path) -> Path:
+    """The path of a file with the right checksum, where it is there already.
+
+    Raises:
+        MissingFileError: it is not.
+        DataError: another file is.
+    """
+    path = root / "files" / file.name
+    if not path.exists():
+        raise MissingFileError(f"{file.name} is not in {path.parent}. {_by_hand(file, path)}")
+    if (found := _checksum(path, file)) != file.checksum:
+        raise DataError(f"{path} has {found}: delete it to download it again. {_by_hand(file, path)}")
+    return path
+
+
+def fetch(file: RemoteFile, root: Path) -> Path:
+    """The path of a file with the right checksum: the one that is there, else downloaded.
+
+    Raises:
+        DataError: the address cannot be reached, or what is there or arrives is another file.
+    """
+    path = root / "files" / file.name
+    if not path.exists():
+        with locked(path):
+            if not path.exists():  # another process may have fetched it while this one waited
+                _download(file, path)
+                return path
+    return local(file, root)
+
+
+def unfinished(path: Path) -> Path:
+    """Where this machine writes what is to become `path`: where locks do not reach other machines that share a folder,
+    each writes its own."""
+    return path.with_name(f".{path.name}.{platform.node()}.unfinished")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; the operating system frees the lock of a process that dies."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}. {MOVE_ELSEWHERE}") from error
+
+
+def _download(file: RemoteFile, path: Path) -> None:
+    part = unfinished(path)
+    with writing(path):
+        _receive(file, path, part)
+        if (found := _checksum(part, file)) != file.checksum:
+            what = f"{part.stat().st_size:,} bytes with {found} arrived"
+            if _is_web_page(part):
+                what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
+            part.unlink()
+            raise DataError(f"cannot download {file.name}: {what}. {_by_hand(file, path)}")
+        part.replace(path)
+
+
+def _receive(file: RemoteFile, path: Path, part: Path) -> None:
+    """Appends to `part` what is missing of the file; begins anew where the server does not send parts of a file."""
+    here = part.stat().st_size if part.exists() else 0
+    with _answer(file, path, here) as response:
+        if response is None:
+            return
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        total = int(length) + here * resumed if length else None
+        with part.open("ab" if resumed else "wb") as out, _progress(file, total, here * resumed) as advance:
+            while chunk := _read(response, file, path):
+                out.write(chunk)
+                advance(len(chunk))
+    if total is not None and (arrived := part.stat().st_size) < total:
+        raise DataError(
+            f"cannot download {file.name}: the connection broke off after {arrived:,} of {total:,} bytes, from where "
+            f"the next attempt goes on. {_by_hand(file, path)}"
+        )
+
+
+@contextmanager
+def _answer(file: RemoteFile, path: Path, here: int) -> Iterator[HTTPResponse | None]:
+    """What the address answers when asked for the file from byte `here` on; None where it has no more."""
+    headers = {"User-Agent": "ot-bench", **({"Range": f"bytes={here}-"} if here else {})}
+    with _unreachable(file, path):
+        try:
+            request = urllib.request.Request(file.url, headers=headers)
+            response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        except HTTPError as error:
+            if error.code != 416 or not here:
+                raise
+            response = None
+    if response is None:
+        yield None
+        return
+    with response:
+        yield response
+
+
+def _read(response: HTTPResponse, file: RemoteFile, path: Path) -> bytes:
+    with _unreachable(file, path):
+        return response.read(CHUNK)
+
+
+@contextmanager
+def _unreachable(file: RemoteFile, path: Path) -> Iterator[None]:
+    """Turns what the network refuses into a DataError."""
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(f"cannot download {file.name}: {reason}. {_by_hand(file, path)}") from error
+
+
+@contextmanager
+def _progress(file: RemoteFile, total: int | None, here: int) -> Iterator[Callable[[int], None]]:
+    """Shows on standard error what has arrived: a bar on a terminal, elsewhere a line at the start."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    terminal = sys.stderr.isatty()
+    if not terminal:
+        size = f", {total:,} bytes" if total else ""
+        print(f"downloading {file.url}{size}{f' from byte {here:,} on' if here else ''}", file=sys.stderr)
+    with Progress(*columns, console=Console(stderr=True), disable=not terminal) as progress:
+        task = progress.add_task(file.name, total=total, completed=here)
+        yield lambda count: progress.advance(task, count)
+
+
+def _by_hand(file: RemoteFile, path: Path) -> str:
+    return (
+        f"To place it by hand, get {file.url} ({file.checksum}) "
+        f'and put it in the folder {path.parent} under the name "{path.name}".'
+    )
+
+
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _checksum(path: Path, file: RemoteFile) -> str:
+    """What `file.checksum` should be, of what is at `path`."""
+    with path.open("rb") as stream:
+        if file.sha256:
+            return f"SHA-256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        if file.md5:
+            return f"MD5 {hashlib.file_digest(stream, 'md5').hexdigest()}"
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+        return f"git blob {digest.hexdigest()}"
