@@ -27,7 +27,7 @@ from tests.small_downloads import TEST, TRAIN, assert_split, place
 
 
 def test_files_are_pinned_by_checksums() -> None:
-    for dataset, kind, digits in ((Cifar10, "sha256", 64), (CelebA, "md5", 32), (Shapes3D, "md5", 32)):
+    for dataset, kind, digits in ((Cifar10, "sha256", 64), (CelebA, "md5", 32), (Shapes3D, "sha256", 64)):
         for file in dataset.files:
             assert len(bytes.fromhex(getattr(file, kind))) * 2 == digits
             assert file.url.startswith("https://")
