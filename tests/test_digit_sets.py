@@ -1,4 +1,4 @@
-"""MNIST and USPS from small files in their formats, and USPS from the real digits where they are at hand."""
+"""MNIST, its two likenesses and USPS from small files in their formats; USPS also from real digits, where at hand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.base import SPLITS, ImageDataset
-from datasets.cache import DataError, load_splits
-from datasets.images.mnist import Mnist, read_idx
+from datasets.base import SPLITS, DataError, ImageDataset
+from datasets.cache import load_splits
+from datasets.images.fashion_mnist import FashionMnist
+from datasets.images.idx import IdxImages, read_idx
+from datasets.images.kmnist import Kmnist
+from datasets.images.mnist import Mnist
 from datasets.images.usps import Usps
 from tests.small_downloads import TEST, TRAIN, assert_split, place
+
+IDX_SETS: list[type[IdxImages]] = [Mnist, FashionMnist, Kmnist]
 
 TEST_DATA = Path(os.environ.get("BENCH_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
@@ -40,9 +45,9 @@ def digits(labels: np.ndarray, side: int) -> np.ndarray:
     return images
 
 
-def mnist_files() -> dict[str, bytes]:
+def idx_files(cls: type[IdxImages]) -> dict[str, bytes]:
     return {
-        f"mnist-{name}-{kind}-ubyte.gz": gzip.compress(idx(array))
+        f"{cls.name}-{name}-{kind}-ubyte.gz": gzip.compress(idx(array))
         for name, labels in (("train", TRAIN), ("t10k", TEST))
         for kind, array in (("images-idx3", digits(labels, 28)), ("labels-idx1", labels))
     }
@@ -55,7 +60,7 @@ def usps_files() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(("cls", "files"), [(Mnist, mnist_files()), (Usps, usps_files())], ids=["mnist", "usps"])
+@pytest.mark.parametrize(("cls", "files"), [*((cls, idx_files(cls)) for cls in IDX_SETS), (Usps, usps_files())])
 def test_splits_hold_the_files_images_with_their_labels(
     cls: type[ImageDataset], files: Mapping[str, bytes], tmp_path: Path
 ) -> None:
@@ -66,18 +71,22 @@ def test_splits_hold_the_files_images_with_their_labels(
     assert_split(load_splits(dataset, {}, tmp_path), train, test)
 
 
-def test_mnist_at_32_pixels_has_two_black_ones_on_every_side(tmp_path: Path) -> None:
-    dataset = Mnist(size=32)
-    place(dataset, mnist_files(), tmp_path)
+@pytest.mark.parametrize("cls", IDX_SETS)
+def test_at_32_pixels_two_black_ones_are_on_every_side(cls: type[IdxImages], tmp_path: Path) -> None:
+    dataset = cls(size=32)
+    place(dataset, idx_files(cls), tmp_path)
     images = load_splits(dataset, {"size": 32}, tmp_path)["test"].images
     assert images.shape[1:] == dataset.image_shape == (1, 32, 32)
     np.testing.assert_array_equal(images[:, 0, 2:-2, 2:-2], digits(TEST, 28))
     assert images.sum() == digits(TEST, 28).sum()
 
 
-def test_mnist_at_64_pixels_is_scaled_between_the_centers_of_pixels_and_repeated_to_color(tmp_path: Path) -> None:
-    dataset = Mnist(size=64)
-    place(dataset, mnist_files(), tmp_path)
+@pytest.mark.parametrize("cls", IDX_SETS)
+def test_at_64_pixels_images_are_scaled_between_the_centers_of_pixels_and_repeated_to_color(
+    cls: type[IdxImages], tmp_path: Path
+) -> None:
+    dataset = cls(size=64)
+    place(dataset, idx_files(cls), tmp_path)
     images = load_splits(dataset, {"size": 64}, tmp_path)["test"].images
     assert images.shape[1:] == dataset.image_shape == (3, 64, 64)
     assert (images == images[:, :1]).all()
@@ -87,9 +96,16 @@ def test_mnist_at_64_pixels_is_scaled_between_the_centers_of_pixels_and_repeated
     np.testing.assert_allclose(images[:, 0], expected, atol=1)  # rounded after each axis
 
 
-def test_files_are_pinned_by_the_checksums_their_publishers_give() -> None:
-    assert all(len(file.sha256) == 64 for file in Mnist.files)
-    assert all(len(file.md5) == 32 for file in Usps.files)
+@pytest.mark.parametrize("cls", IDX_SETS)
+def test_four_files_of_a_set_in_idx_format_are_pinned_by_sha256_and_size(cls: type[IdxImages]) -> None:
+    assert {file.name for file in cls.files} == set(idx_files(cls))
+    assert all(len(bytes.fromhex(file.sha256)) == 32 and file.size > 0 for file in cls.files)
+    assert all(file.url.endswith(file.name.removeprefix(f"{cls.name}-")) for file in cls.files)
+    assert len({file.sha256 for each in IDX_SETS for file in each.files}) == 12
+
+
+def test_files_of_usps_are_pinned_by_md5() -> None:
+    assert all(len(bytes.fromhex(file.md5)) == 16 for file in Usps.files)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +113,14 @@ def test_files_are_pinned_by_the_checksums_their_publishers_give() -> None:
     [
         (gzip.compress(idx(digits(TEST, 28)))[:-100], "cannot read .*: Compressed file ended"),
         (idx(digits(TEST, 28)), "cannot read .*: Not a gzipped file"),
+        (b"<!doctype html>", "cannot read .*: Not a gzipped file"),
+        (gzip.compress(idx(digits(TEST, 28)))[:60] + bytes(7000), "cannot read .*: "),
         (gzip.compress(idx(digits(TEST, 28))[:-1]), "has 7,839 bytes of data, its header says 7,840"),
         (gzip.compress(b"\0\0\x0d\x03" + bytes(12)), r"no IDX file of unsigned bytes: it begins with b'\\x00\\x00\\r"),
         (gzip.compress(b"\0\0\x08\x03" + bytes(3)), "no IDX file of unsigned bytes"),
         (gzip.compress(b""), "no IDX file of unsigned bytes"),
     ],
-    ids=["truncated", "not compressed", "one byte short", "of floats", "no header", "empty"],
+    ids=["truncated", "not compressed", "a web page", "corrupt", "one byte short", "of floats", "no header", "empty"],
 )
 def test_a_file_that_is_not_idx_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
@@ -111,12 +129,21 @@ def test_a_file_that_is_not_idx_is_refused(content: bytes, message: str, tmp_pat
         read_idx(path)
 
 
-def test_images_and_labels_of_different_numbers_are_refused(tmp_path: Path) -> None:
-    files = mnist_files()
-    files["mnist-t10k-labels-idx1-ubyte.gz"] = gzip.compress(idx(TEST[1:]))
-    dataset = Mnist()
-    place(dataset, files, tmp_path)
-    with pytest.raises(DataError, match=r"hold arrays \(10, 28, 28\) and \(9,\), not the"):
+@pytest.mark.parametrize(
+    ("kind", "array", "message"),
+    [
+        ("labels-idx1", TEST[1:], r"hold arrays \(10, 28, 28\) and \(9,\), not the .* of kmnist: delete them"),
+        ("images-idx3", digits(TEST, 27), r"hold arrays \(10, 27, 27\) and \(10,\), not the"),
+        ("labels-idx1", TEST + 1, "t10k-labels-idx1-ubyte.gz has a label 10, not 0 to 9. Delete it"),
+    ],
+    ids=["a label less", "smaller images", "another label"],
+)
+def test_arrays_that_are_not_images_of_ten_classes_are_refused(
+    kind: str, array: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    dataset = Kmnist()
+    place(dataset, idx_files(Kmnist) | {f"kmnist-t10k-{kind}-ubyte.gz": gzip.compress(idx(array))}, tmp_path)
+    with pytest.raises(DataError, match=message):
         load_splits(dataset, {}, tmp_path)
 
 
