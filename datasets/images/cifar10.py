@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base import ImageDataset, ImageSplit, RemoteFile
-from datasets.cache import DataError
+from datasets.base import DataError, ImageDataset, ImageSplit, RemoteFile
 from datasets.images.splits import stratified_validation
 
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -31,12 +30,14 @@ class Cifar10(ImageDataset):
     citation = "Krizhevsky: Learning multiple layers of features from tiny images. 2009"
     url = "https://www.cs.toronto.edu/~kriz/cifar.html"
     image_shape = (3, 32, 32)
+    num_images = 60_000
     num_classes = 10
     files = (
         RemoteFile(
             ARCHIVE,
             f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",
             sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            size=170_052_171,
         ),
     )
 

