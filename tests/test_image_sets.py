@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base import SPLITS, Factor
+from datasets.base import SPLITS, Factor, ImageDataset
 from datasets.cache import DataError, load_splits
 from datasets.images import scratch
 from datasets.images.celeba import CelebA, Crop
@@ -26,11 +26,12 @@ from datasets.images.shapes3d import Shapes3D
 from tests.small_downloads import TEST, TRAIN, assert_split, place
 
 
-def test_files_are_pinned_by_checksums() -> None:
-    for dataset, kind, digits in ((Cifar10, "sha256", 64), (CelebA, "md5", 32), (Shapes3D, "sha256", 64)):
-        for file in dataset.files:
-            assert len(bytes.fromhex(getattr(file, kind))) * 2 == digits
-            assert file.url.startswith("https://")
+@pytest.mark.parametrize("dataset", [Cifar10, CelebA, Shapes3D])
+def test_files_are_pinned_by_sha256_and_size(dataset: type[ImageDataset]) -> None:
+    for file in dataset.files:
+        assert len(bytes.fromhex(file.sha256)) == 32
+        assert file.size > 0
+        assert file.url.startswith("https://")
 
 
 # CIFAR-10
@@ -156,14 +157,36 @@ def test_celeba_splits_are_the_lists_and_in_its_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crop", get_args(Crop))
-def test_celeba_is_cut_to_its_central_square(crop: Crop, tmp_path: Path) -> None:
+def test_celeba_is_cut_to_its_central_square_or_taken_whole(crop: Crop, tmp_path: Path) -> None:
     dataset = CelebA(crop=crop)
     place(dataset, celeba_files(), tmp_path)
     image = load_splits(dataset, {"crop": crop}, tmp_path)["test"].images[0]
-    centers = (np.arange(64) + 0.5) * crop / 64 - 0.5  # of the pixels, in those of the square
     inside = slice(3, -3)  # filters are cut off at the border
-    np.testing.assert_allclose(image[0].mean(axis=1)[inside], (centers + (218 - crop) / 2)[inside], atol=1)
-    np.testing.assert_allclose(image[1].mean(axis=0)[inside], (centers + (178 - crop) / 2)[inside], atol=1)
+    for grows, side in ((image[0].mean(axis=1), 218), (image[1].mean(axis=0), 178)):
+        cut = side if crop == "none" else crop
+        places = (side - cut) / 2 + (np.arange(64) + 0.5) * cut / 64 - 0.5  # of the pixels, in the photograph
+        np.testing.assert_allclose(grows[inside], places[inside], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("crop", "box", "resampling"),
+    [
+        (140, (19, 39, 159, 179), Image.Resampling.LANCZOS),
+        (144, (17, 37, 161, 181), Image.Resampling.BILINEAR),
+        (148, (15, 35, 163, 183), Image.Resampling.BILINEAR),
+        ("none", (0, 0, 178, 218), Image.Resampling.BILINEAR),
+    ],
+)
+def test_each_crop_of_celeba_is_scaled_by_its_papers_filter(
+    crop: Crop, box: tuple[int, int, int, int], resampling: Image.Resampling, tmp_path: Path
+) -> None:
+    noise = jpeg(Image.fromarray(np.random.RandomState(0).randint(0, 256, (218, 178, 3)).astype(np.uint8)))
+    dataset = CelebA(crop=crop)
+    place(dataset, celeba_files() | {"img_align_celeba.zip": celeba_zip(faces() | {"000004.jpg": noise})}, tmp_path)
+    image = load_splits(dataset, {"crop": crop}, tmp_path)["test"].images[0]
+    with Image.open(io.BytesIO(noise)) as photo:
+        expected = np.asarray(photo.crop(box).resize((64, 64), resampling))
+    np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
 
 
 def test_an_attribute_of_celeba_is_the_class(tmp_path: Path) -> None:
@@ -189,7 +212,11 @@ def test_an_unknown_attribute_of_celeba_is_refused_with_the_known_ones(tmp_path:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("img_align_celeba.zip", celeba_files()["img_align_celeba.zip"][:-10], "cannot read .*: File is not a zip"),
+        (
+            "img_align_celeba.zip",
+            celeba_files()["img_align_celeba.zip"][:-10],
+            "cannot read the list of photographs in .*: File is not a zip",
+        ),
         ("img_align_celeba.zip", celeba_zip({}), "cannot read 000001.jpg in .*: .*There is no item named"),
         (
             "img_align_celeba.zip",

@@ -1,4 +1,4 @@
-"""CelebA: aligned faces, cropped and scaled to 64×64 as the papers do that compare on it."""
+"""CelebA: aligned faces, scaled to 64×64, most often after a crop, as the papers do that compare on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from datasets.base import ImageDataset, ImageSplit, RemoteFile
-from datasets.cache import DataError
+from datasets.base import DataError, ImageDataset, ImageSplit, RemoteFile
 from datasets.images.scratch import disk_images
 
 PHOTOGRAPHS, PARTITION, ATTRIBUTES = "img_align_celeba.zip", "list_eval_partition.txt", "list_attr_celeba.txt"
@@ -21,20 +20,21 @@ SPLITS = {"train": 0, "validation": 1, "test": 2}
 WIDTH, HEIGHT = 178, 218
 SIZE = 64
 
-Crop = Literal[140, 144, 148]
-FILTERS = {140: Image.Resampling.LANCZOS, 144: Image.Resampling.BILINEAR, 148: Image.Resampling.BILINEAR}
+Crop = Literal[140, 144, 148, "none"]
 
 
 class CelebA(ImageDataset):
     """202,599 photographs of celebrities' faces: 162,770 for training, 19,867 for validation, 19,962 for test.
 
     The splits and their order are official. The files are on a Google drive, which limits downloads; where it refuses,
-    they can be placed by hand.
+    they can be placed by hand. The checksums are tensorflow_datasets'.
 
     Args:
         crop: side of the central square in pixels of 178×218: 140, scaled by Lanczos' filter, is "closecrop" of the
             Wasserstein autoencoder's authors, of RAE and many others; 144, scaled bilinearly, that of the
-            Gromov–Wasserstein autoencoder's; 148, likewise, is wide-spread too. FIDs of different crops do not compare.
+            Gromov–Wasserstein autoencoder's; 148, likewise, is wide-spread too. "none" scales the whole photograph
+            bilinearly, which makes faces broader, as the script by which the authors of Wasserstein-2 generative
+            networks (W2GN) have theirs scaled. FIDs of different crops do not compare.
         attribute: the one of the 40 annotated attributes that is the class (1: has it), such as "Smiling"; by default
             there are no classes.
     """
@@ -44,11 +44,28 @@ class CelebA(ImageDataset):
     license = "non-commercial research only, by the agreement on its page"
     citation = "Liu, Luo, Wang, Tang: Deep learning face attributes in the wild. ICCV 2015"
     url = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+    identifying = "all of it: faces of 10,177 known people, who can be recognized"
     image_shape = (3, SIZE, SIZE)
+    num_images = 202_599
     files = (
-        RemoteFile(PHOTOGRAPHS, DRIVE + "0B7EVK8r0v71pZjFTYXZWM3FlRnM", md5="00d2c5bc6d35e252742224ab0c1e8fcb"),
-        RemoteFile(PARTITION, DRIVE + "0B7EVK8r0v71pY0NSMzRuSXJEVkk", md5="d32c9cbf5e040fd4025c592c306e6668"),
-        RemoteFile(ATTRIBUTES, DRIVE + "0B7EVK8r0v71pblRyaVFSWGxPY0U", md5="75e246fa4810816ffd6ee81facbd244c"),
+        RemoteFile(
+            PHOTOGRAPHS,
+            DRIVE + "0B7EVK8r0v71pZjFTYXZWM3FlRnM",
+            sha256="46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
+            size=1_443_490_838,
+        ),
+        RemoteFile(
+            PARTITION,
+            DRIVE + "0B7EVK8r0v71pY0NSMzRuSXJEVkk",
+            sha256="fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+            size=2_836_386,
+        ),
+        RemoteFile(
+            ATTRIBUTES,
+            DRIVE + "0B7EVK8r0v71pblRyaVFSWGxPY0U",
+            sha256="f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
+            size=26_721_026,
+        ),
     )
 
     def __init__(self, *, crop: Crop = 140, attribute: str = "") -> None:
@@ -73,9 +90,11 @@ class CelebA(ImageDataset):
     def _read_photographs(self, path: Path, names: list[str]) -> np.ndarray:
         """uint8 [N, 3, 64, 64], on disk."""
         images = disk_images((len(names), *self.image_shape), path.parent)
-        left, top = (WIDTH - self.crop) // 2, (HEIGHT - self.crop) // 2
-        box = (left, top, left + self.crop, top + self.crop)
-        name = ""
+        width, height = (WIDTH, HEIGHT) if self.crop == "none" else (self.crop, self.crop)
+        left, top = (WIDTH - width) // 2, (HEIGHT - height) // 2
+        box = (left, top, left + width, top + height)
+        resampling = Image.Resampling.LANCZOS if self.crop == 140 else Image.Resampling.BILINEAR
+        name = "the list of photographs"
         try:
             with zipfile.ZipFile(path) as archive:
                 for number, name in enumerate(names):
@@ -85,7 +104,7 @@ class CelebA(ImageDataset):
                                 f"{path}: {name} has {photo.width}×{photo.height} pixels, not {WIDTH}×{HEIGHT}. "
                                 "Delete it to download it again"
                             )
-                        face = photo.convert("RGB").crop(box).resize((SIZE, SIZE), FILTERS[self.crop])
+                        face = photo.convert("RGB").crop(box).resize((SIZE, SIZE), resampling)
                     images[number] = np.asarray(face).transpose(2, 0, 1)
         except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"cannot read {name} in {path}: {error}. Delete it to download it again") from error
