@@ -92,6 +92,7 @@ class Sprites(ImageDataset):
         self.size = size
         self.grid = grid
         self.counts = counts
+        self.num_images = sum(counts.values())
         self.image_shape = (1, size, size)
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
