@@ -23,21 +23,24 @@ PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "
 def show_list(what: str, sweeps: Path, console: Console) -> None:
     """Prints the methods, datasets, metrics, sweeps (of a file) or published tables.
 
-    The metrics are laid out on a terminal; elsewhere they are the Markdown of docs/metrics.md.
+    Datasets and metrics are laid out on a terminal; elsewhere they are the Markdown of docs/datasets.md and
+    docs/metrics.md.
     """
+    from bench.dataset_docs import datasets_page
     from bench.metric_docs import metrics_page
 
+    pages = {"datasets": datasets_page, "metrics": metrics_page}
     tables: dict[str, Callable[[], RenderableType]] = {
         "methods": _methods,
-        "datasets": _datasets,
-        "metrics": lambda: Markdown(metrics_page()),
         "sweeps": lambda: _sweeps(sweeps),
         "published": _published,
     }
-    if what == "metrics" and not console.is_terminal:
-        print(metrics_page(), end="")
-    else:
+    if what in tables:
         console.print(tables[what]())
+    elif console.is_terminal:
+        console.print(Markdown(pages[what]()))
+    else:
+        print(pages[what](), end="")
 
 
 def show_trial(prefix: str, results: Path, console: Console) -> int:
@@ -100,17 +103,6 @@ def _methods() -> Table:
     for name, cls in all_methods().items():
         options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
         table.add_row(name, kind_of(cls), cls.summary, cls.paper, options)
-    return table
-
-
-def _datasets() -> Table:
-    from bench.options import options_of
-    from bench.registry import all_datasets, kind_of
-
-    table = Table("dataset", "kind", "summary", "licence", "citation", "options", box=None, header_style="bold")
-    for name, cls in all_datasets().items():
-        options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
-        table.add_row(name, kind_of(cls), cls.summary, cls.license, cls.citation, options)
     return table
 
 

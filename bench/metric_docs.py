@@ -42,7 +42,7 @@ def _entry(metrics: list[Metric]) -> str:
             lines.append(f"- `{name}` {arrow} {output.meaning} ({output.unit})")
     facts = {
         "Needs": " and ".join(first.requirements),
-        "Options": ", ".join(f"`{option.name} = {_toml(option.default)}`" for option in first.options.values()),
+        "Options": ", ".join(f"`{option.name} = {toml(option.default)}`" for option in first.options.values()),
         "Source": "; ".join(dict.fromkeys(metric.source for metric in metrics)),
         "Version": ", ".join(sorted({str(metric.version) for metric in metrics})),
     }
@@ -52,7 +52,8 @@ def _entry(metrics: list[Metric]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """A default value as it would stand in sweeps.toml."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

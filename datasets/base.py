@@ -105,12 +105,15 @@ class ImageDataset(Dataset):
     """
 
     image_shape: tuple[int, int, int]
+    folders: tuple[str, ...] = ()
+    """Folders of the user's own that it is made from, under <data folder>/folders; set in the constructor."""
     num_images: int = 0
     num_classes: int = 0
     factors: tuple[Factor, ...] = ()
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
-        """Makes the arrays of the splits "train", "validation" and "test" from `files` (by `RemoteFile.name`).
+        """Makes the arrays of the splits "train", "validation" and "test" from `files` (by `RemoteFile.name`) and
+        `folders` (by their names).
 
         Deterministic. `datasets.cache` calls it once a machine and memory-maps the outcome afterwards.
         """

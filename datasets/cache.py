@@ -44,11 +44,12 @@ def load_splits(
         get_file: whether files may be downloaded (`fetch`) or must be there (`local`).
 
     Raises:
-        DataError: a file cannot be had, or the cache cannot be written.
+        DataError: a file or folder cannot be had, or the cache cannot be written.
     """
 
     def build() -> dict[str, np.ndarray]:
-        splits = dataset.build({file.name: get_file(file, root) for file in dataset.files})
+        files = {file.name: get_file(file, root) for file in dataset.files}
+        splits = dataset.build({**files, **{folder: root / "folders" / folder for folder in dataset.folders}})
         made = {
             (split, field.name): getattr(splits[split], field.name) for split in SPLITS for field in fields(ImageSplit)
         }
@@ -96,7 +97,9 @@ class Entry:
 
 def splits_entry(dataset: ImageDataset, options: Mapping[str, Any], root: Path) -> Entry:
     """Where the splits of a dataset are, or will be; arguments as for `load_splits`."""
-    return Entry(_identity(dataset, options), root / "datasets" / dataset.name)
+    own = {folder: _contents(root / "folders" / folder) for folder in dataset.folders}
+    identity = {**_identity(dataset, options), **({"folders": own} if own else {})}
+    return Entry(identity, root / "datasets" / dataset.name)
 
 
 def pair_entry(dataset: PairDataset, options: Mapping[str, Any], root: Path, supplies: Supplies) -> Entry | None:
@@ -162,6 +165,18 @@ def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
         "license": dataset.license,
         "citation": dataset.citation,
     }
+
+
+def _contents(folder: Path) -> str:
+    """A hash of the names, sizes and times of a folder's files: reading gigabytes at every start would take too long.
+
+    Raises DataError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}: make it and put the images there, or link to where they are")
+    files = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*") if path.is_file())
+    facts = [(name, facts.st_size, facts.st_mtime_ns) for name, facts in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _write(entry: Entry, built: Mapping[str, np.ndarray]) -> None:
