@@ -68,15 +68,16 @@ class ImageBatches:
     """Endless batches of training images, float32 [B, C, H, W] in [0, 1] on the device.
 
     The order is a stream of random permutations of the set, a function of the generator alone. On a GPU the whole
-    set lies on the device as uint8; elsewhere batches are gathered from the memory map.
+    set lies on the device as uint8 where it takes no more than half of what is free; else batches are gathered from
+    the memory map.
     """
 
     def __init__(self, images: np.ndarray, batch_size: int, order: torch.Generator, device: torch.device) -> None:
         self.batch_size = batch_size
         self.order = order
         self.device = device
-        self.resident: Tensor | None = torch.from_numpy(np.array(images)).to(device) if device.type == "cuda" else None
-        self.images = images
+        self.images = np.asarray(images)  # a plain view of the memory map, whose own class gathers more slowly
+        self.resident = torch.from_numpy(np.array(images)).to(device) if fits_on(device, images.nbytes) else None
         self.waiting = torch.empty(0, dtype=torch.int64)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -89,8 +90,13 @@ class ImageBatches:
         if self.resident is not None:
             batch = self.resident[index.to(self.device)]
         else:
-            batch = torch.from_numpy(self.images[index.numpy()])
-        return batch.float() / 255
+            batch = torch.from_numpy(self.images[index.numpy()]).to(self.device)
+        return torch.div(batch, 255)  # to float32 in one pass
+
+
+def fits_on(device: torch.device, size: int) -> bool:
+    """Whether a device other than the CPU has twice `size` bytes free."""
+    return device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > 2 * size
 
 
 def samplers(pair: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:
