@@ -33,8 +33,8 @@ class CelebA(ImageDataset):
         crop: side of the central square in pixels of 178×218: 140, scaled by Lanczos' filter, is "closecrop" of the
             Wasserstein autoencoder's authors, of RAE and many others; 144, scaled bilinearly, that of the
             Gromov–Wasserstein autoencoder's; 148, likewise, is wide-spread too. "none" scales the whole photograph
-            bilinearly, which makes faces broader, as the script by which the authors of Wasserstein-2 generative
-            networks (W2GN) have theirs scaled. FIDs of different crops do not compare.
+            bilinearly, which makes faces broader: thus the authors of Wasserstein-2 generative networks (W2GN) have it
+            done. FIDs of different crops do not compare.
         attribute: the one of the 40 annotated attributes that is the class (1: has it), such as "Smiling"; by default
             there are no classes.
     """

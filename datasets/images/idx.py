@@ -18,11 +18,8 @@ from datasets.images.splits import stratified_validation
 class IdxImages(ImageDataset):
     """70,000 grey images: the official 10,000 for test, 60,000 for training less 10% of each class (validation).
 
-    `files` are those of `idx_files` under the dataset's name.
-
-    Args:
-        size: 28; 32 with two black pixels added on every side; or 64, scaled bilinearly and repeated to 3 channels, as
-            MNIST was for the Gromov–Wasserstein autoencoder (arXiv 2209.07007).
+    `files` are those of `idx_files` under the dataset's name. The option `size` is described where it is offered, as in
+    `Mnist`.
     """
 
     num_images = 70_000

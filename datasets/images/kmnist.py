@@ -13,7 +13,8 @@ class Kmnist(IdxImages):
     February 2019.
 
     Args:
-        size: see `IdxImages`.
+        size: 28; 32 with two black pixels added on every side; or 64, scaled bilinearly and repeated to 3 channels, as
+            MNIST was for the Gromov–Wasserstein autoencoder (arXiv 2209.07007).
     """
 
     name = "kmnist"

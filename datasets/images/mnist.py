@@ -9,7 +9,8 @@ class Mnist(IdxImages):
     """70,000 handwritten digits: the official 10,000 for test, 60,000 for training less 10% of each class (validation).
 
     Args:
-        size: see `IdxImages`.
+        size: 28; 32 with two black pixels added on every side; or 64, scaled bilinearly and repeated to 3 channels, as
+            for the Gromov–Wasserstein autoencoder (arXiv 2209.07007).
     """
 
     name = "mnist"
