@@ -29,7 +29,7 @@ class Cars3D(FactorGrid):
 
     There are no official splits: 80% are for training, 10% for validation and 10% for test, by one fixed permutation.
 
-    The publishers give no checksum; the MD5 is the one that disent pins.
+    The publishers give no checksum, and the address is not encrypted; the MD5 is the one that disent pins.
 
     Args:
         train_on_all: train on the whole grid, as the study by Locatello et al. (arXiv 1811.12359) does; validation and
@@ -40,7 +40,7 @@ class Cars3D(FactorGrid):
     summary = "17,568 renderings of 183 car models, scaled to 64×64, on a grid of three factors"
     license = "not stated; published for research"
     citation = "Reed, Zhang, Zhang, Lee: Deep visual analogy-making. NeurIPS 2015"
-    url = "http://www.scottreed.info"
+    url = "https://papers.nips.cc/paper/5845-deep-visual-analogy-making"
     image_shape = (3, SIZE, SIZE)
     factors = (Factor("elevation", 4), Factor("azimuth", 24), Factor("object type", 183))
     files = (RemoteFile(ARCHIVE, f"http://www.scottreed.info/files/{ARCHIVE}", md5="4e866a7919c1beedf53964e6f7a23686"),)
