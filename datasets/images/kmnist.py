@@ -9,8 +9,7 @@ class Kmnist(IdxImages):
     """70,000 cursive Japanese characters from old books: 10,000 for test, 60,000 for training less 10%.
 
     The split into training and test is official; 10% of each class of the former are for validation. Classes, from 0:
-    o, ki, su, tsu, na, ha, ma, ya, re, wo. The checksums are tensorflow_datasets', of the files as corrected in
-    February 2019.
+    o, ki, su, tsu, na, ha, ma, ya, re, wo. The checksums are tensorflow_datasets'.
 
     Args:
         size: 28; 32 with two black pixels added on every side; or 64, scaled bilinearly and repeated to 3 channels, as
@@ -26,7 +25,7 @@ class Kmnist(IdxImages):
     citation = (
         "Clanuwat, Bober-Irizar, Kitamoto, Lamb, Yamamoto, Ha: Deep learning for classical Japanese literature. 2018"
     )
-    url = "http://codh.rois.ac.jp/kmnist/"
+    url = "https://codh.rois.ac.jp/kmnist/"
     files = idx_files(
         "kmnist",
         "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",

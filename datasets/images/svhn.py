@@ -29,7 +29,7 @@ class Svhn(ImageDataset):
         "Netzer, Wang, Coates, Bissacco, Wu, Ng: Reading digits in natural images with unsupervised feature learning. "
         "NIPS workshop on deep learning and unsupervised feature learning 2011"
     )
-    url = "http://ufldl.stanford.edu/housenumbers/"
+    url = "https://ufldl.stanford.edu/housenumbers/"
     image_shape = (3, 32, 32)
     num_images = 99_289
     num_classes = 10
