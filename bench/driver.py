@@ -146,12 +146,11 @@ def _show_summary(console: Console, statuses: Mapping[Trial, str | None], store:
         table.add_row(sweep, *(str(count[status]) for status in shown))
     console.print(table)
     bad = [trial for trial, status in statuses.items() if status != "ok"]
+    where = "" if store.root == Path("results").resolve() else f" --results {store.root}"
     for trial in bad[:10]:
-        console.print(
-            f"{statuses[trial]} {trial.label}: python -m bench show {trial.id[:12]}", markup=False, soft_wrap=True
-        )
+        command = f"python -m bench show {trial.id[:12]}{where}"
+        console.print(f"{statuses[trial]} {trial.label}: {command}", markup=False, soft_wrap=True)
     if len(bad) > 10:
         console.print(f"… and {len(bad) - 10} more")
-    console.print(
-        f"rows are in {store.root / 'rows'}; python -m bench report makes the page", markup=False, soft_wrap=True
-    )
+    page = f"python -m bench report{where} makes the page"
+    console.print(f"rows are in {store.root / 'rows'}; {page}", markup=False, soft_wrap=True)
