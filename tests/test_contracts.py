@@ -27,11 +27,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "unpaired-images": {"size": 16, "augment": False},
 }
 # Made from files that are not at hand; their own tests write small ones of the same format.
-DOWNLOADED = {name for name, cls in all_datasets().items() if cls.files} | {"w2-benchmark"}
+ELSEWHERE = {name for name, cls in all_datasets().items() if cls.files} | {"w2-benchmark", "image-folder"}
 
 AUTOENCODERS = [name for name, cls in all_methods().items() if issubclass(cls, Autoencoder) and cls.trains]
-IMAGES = [name for name, cls in all_datasets().items() if issubclass(cls, ImageDataset) and name not in DOWNLOADED]
-PAIRS = [name for name, cls in all_datasets().items() if issubclass(cls, PairDataset) and name not in DOWNLOADED]
+IMAGES = [name for name, cls in all_datasets().items() if issubclass(cls, ImageDataset) and name not in ELSEWHERE]
+PAIRS = [name for name, cls in all_datasets().items() if issubclass(cls, PairDataset) and name not in ELSEWHERE]
 
 
 def small_pair(name: str, data_folder: Path) -> PairDataset:
