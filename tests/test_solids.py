@@ -88,7 +88,7 @@ def shaded(shape: int, scale: int, orientation: int) -> np.ndarray:
     """Which pixels show a part of the room that the solid can darken: [64, 64]."""
     points = body(shape, scale)
     random = np.random.RandomState(1)
-    lamp = np.array([[1.5], [5.6], [3.5]]) + random.uniform(-0.6, 0.6, points.shape) * [[1], [0], [1]]
+    lamp = np.array([[1.5], [5.6], [3.5]]) + random.uniform(-0.3, 0.3, points.shape) * [[1], [0], [1]]
     with np.errstate(divide="ignore"):
         reach = (np.array([[-2.3], [0], [-2.3]]) - lamp) / (points - lamp)
     shadow = lamp + np.where(reach > 0, reach, np.inf).min(axis=0) * (points - lamp)

@@ -35,7 +35,7 @@ GRID = int(np.prod(SIZES))
 """Number of images: 480,000."""
 
 SHAPES: tuple[Solid, ...] = (Cube(1.1), Cylinder(0.58, 1.15), Capsule(0.66, 1.32), Capsule(0.45, 1.5))
-"""At scale 1: a cube, a cylinder, a sphere and a capsule, as 3D Shapes numbers them."""
+"""In the order of the factor "shape", at scale 1: a cube, a cylinder, a sphere and a capsule."""
 SCALES = np.linspace(0.75, 1.25, SIZES[3])
 ANGLES = np.linspace(-30, 30, SIZES[5])
 """In degrees, from the room's diagonal."""
@@ -51,7 +51,7 @@ AIM = 0.55
 VIEW = 0.36
 """Half of what the image is wide, at a distance of 1."""
 LAMP = np.array([1.5, 5.6, 3.5])
-LAMP_WIDTH = 1.2
+LAMP_WIDTH = 0.6
 """The lamp is a horizontal square, and every ray of a pixel is lit from another point of it: shadows are soft."""
 AMBIENT = 0.42
 """Light that comes from everywhere; the lamp gives the rest to what faces it."""
