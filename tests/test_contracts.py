@@ -21,6 +21,7 @@ from methods.base import Autoencoder
 
 # Options under which a dataset is small enough to build in a test.
 SMALL: dict[str, dict[str, Any]] = {
+    "solids": {"size": 32, "train": 200, "validation": 20, "test": 50},
     "sprites": {"size": 32, "train": 200, "validation": 20, "test": 50},
     "domain-adaptation": {"steps": 50},
     "latent": {"images": "digits", "latent_dim": 3, "width": 4, "steps": 20},

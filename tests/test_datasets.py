@@ -13,6 +13,7 @@ from datasets.cache import array_sha256, load_splits
 from datasets.images.digits import Digits
 from datasets.images.image_folder import ImageFolder
 from datasets.images.mnist_5k import Mnist5k
+from datasets.images.solids import Solids
 from datasets.images.splits import stratified_split
 from datasets.images.sprites import Sprites
 
@@ -22,6 +23,8 @@ IMAGE_SETS: list[tuple[type[ImageDataset], dict[str, Any]]] = [
     (Digits, {}),
     (Mnist5k, {"size": 28}),
     (Mnist5k, {"size": 32}),
+    (Solids, {"size": 32, **FEW}),
+    (Solids, {"size": 64, **FEW}),
     (Sprites, {"size": 32, **FEW}),
     (Sprites, {"size": 64, **FEW}),
 ]
@@ -36,6 +39,12 @@ GOLDEN = {
     ("mnist-5k", 32, "train"): ("29e1e3fa9c50", "c7dfd31513b9"),
     ("mnist-5k", 32, "validation"): ("b8d75d872b80", "e27cabb53aa5"),
     ("mnist-5k", 32, "test"): ("e0a4f015c6e7", "0240f1ffdfe3"),
+    ("solids", 32, "train"): ("d771d5dafa0b", "477e6ae36647"),
+    ("solids", 32, "validation"): ("86de1b156a36", "23ba8f24e104"),
+    ("solids", 32, "test"): ("72fae4fd9a74", "87ddfd5f64eb"),
+    ("solids", 64, "train"): ("6030600c96d1", "477e6ae36647"),
+    ("solids", 64, "validation"): ("8a0eb758ec9d", "23ba8f24e104"),
+    ("solids", 64, "test"): ("7eb6ad593aa5", "87ddfd5f64eb"),
     ("sprites", 32, "train"): ("815d87995444", "54764d14c9fc"),
     ("sprites", 32, "validation"): ("cc44176e5815", "e894c29de04e"),
     ("sprites", 32, "test"): ("bee6983df632", "cd5a135cde44"),

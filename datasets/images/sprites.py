@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from datasets.base import Factor, ImageDataset, ImageSplit
+from datasets.images.rendered import check_counts, draw
 
 FACTORS = (Factor("shape", 3), Factor("scale", 6), Factor("orientation", 40), Factor("posX", 32), Factor("posY", 32))
 SIZES = tuple(factor.size for factor in FACTORS)
@@ -80,15 +81,7 @@ class Sprites(ImageDataset):
         )
         grid = math.prod(factor.size for factor in self.factors)
         counts = {"train": train, "validation": validation, "test": test}
-        for split, count in counts.items():
-            if count < 1:
-                raise ValueError(f"sprites: {split} = {count}, but a split needs at least one image")
-        drawn = max(train, validation + test) if train == grid else train + validation + test
-        if drawn > grid:
-            raise ValueError(
-                f"sprites: {' + '.join(f'{split} {count:,}' for split, count in counts.items())} images do not fit in "
-                f"the grid of {grid:,}; draw fewer, or set train = {grid} to train on the whole grid and evaluate on it"
-            )
+        check_counts(self.name, counts, grid)
         self.size = size
         self.grid = grid
         self.counts = counts
@@ -96,16 +89,8 @@ class Sprites(ImageDataset):
         self.image_shape = (1, size, size)
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
-        # RandomState because NumPy promises never to change its stream, as Generator's may between versions.
-        order = np.random.RandomState(0).permutation(self.grid)
-        held_out = order[self.grid - self.counts["validation"] - self.counts["test"] :]
-        chosen = {
-            "train": order[: self.counts["train"]],
-            "validation": held_out[: self.counts["validation"]],
-            "test": held_out[self.counts["validation"] :],
-        }
         splits = {}
-        for split, numbers in chosen.items():
+        for split, numbers in draw(self.counts, self.grid).items():
             factors = np.stack(np.unravel_index(numbers, [factor.size for factor in self.factors]), axis=-1)
             images = render(index_of(factors * self.strides), self.size)
             splits[split] = ImageSplit(images=images, factors=factors.astype(np.int64))
