@@ -18,7 +18,9 @@ class ALI(JointAdversary, GaussianAutoencoder):
 
     With logit D of the former, the discriminator minimizes E softplus(−D(x, ẑ)) + E softplus(D(x̃, z)), encoder and
     decoder E softplus(D(x, ẑ)) + E softplus(−D(x̃, z)) (algorithm 1 and section 2.3): ẑ is a draw of the Gaussian
-    posterior, x̃ the decoding of a draw z of N(0, I). Nothing compares an image with its own reconstruction.
+    posterior, x̃ the decoding of a draw z of N(0, I). Nothing compares an image with its own reconstruction, which is
+    alike in what it shows, not pixel by pixel: a digit comes back in another hand, and the squared error may be above
+    that of the mean image.
 
     Images are decoded without noise, as in the authors' code, so that there is no p(x | z) to tell; their discriminator
     has batch norm too, and by data set other kernels.
