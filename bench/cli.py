@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
     added = verb("prepare", prepare, "Download and build datasets, once for all trials.", PREPARE_EPILOG)
     added.add_argument("datasets", nargs="*", metavar="DATASET", help="names of datasets; `list datasets` has them")
-    added.add_argument("--all", action="store_true", help="all datasets: some 50 GB of downloads, for hours")
+    added.add_argument("--all", action="store_true", help="all datasets: tens of GB, for hours")
     added.add_argument(
         "--sweep",
         action="append",

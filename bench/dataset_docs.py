@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 
 from rich.filesize import decimal
 
@@ -34,21 +35,32 @@ def datasets_page() -> str:
 
 
 def _entry(cls: type[Dataset]) -> str:
-    schema = options_of(cls)
+    text, arguments = _parts(inspect.getdoc(cls) or "")
+    schema, dataset = options_of(cls), cls()
     facts = {
-        "Images": _images(cls()) if issubclass(cls, ImageDataset) else "",
+        "Images": _images(dataset) if isinstance(dataset, ImageDataset) else "",
         "Options": ", ".join(f"`{option.name} = {toml(option.default)}`" for option in schema.values()),
-        "Download": _download(cls),
+        "Download": _download(dataset),
         "License": cls.license,
         "Identifying": cls.identifying,
         "Source": f"{cls.citation}{f', <{cls.url}>' if cls.url else ''}",
     }
+    listed = [*arguments, ""] if arguments else []
     lines = [
         f"### `{cls.name}`\n",
-        f"{inspect.getdoc(cls)}\n",
+        f"{text}\n",
+        *listed,
         *(f"{key}: {value}  " for key, value in facts.items() if value),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _parts(docstring: str) -> tuple[str, list[str]]:
+    """What stands before its sections, and a line of a list for each entry of "Args"."""
+    text, _, sections = docstring.partition("\nArgs:\n")
+    arguments = sections.split("\n\n")[0]
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, flags=re.MULTILINE)
+    return text.strip(), [f"- `{name}`: {' '.join(words.split())}" for name, words in entries]
 
 
 def _images(dataset: ImageDataset) -> str:
@@ -64,9 +76,9 @@ def _images(dataset: ImageDataset) -> str:
     return "; ".join(words)
 
 
-def _download(cls: type[Dataset]) -> str:
-    if not cls.files:
+def _download(dataset: Dataset) -> str:
+    files = dataset.files
+    if not files:
         return ""
-    known = all(file.size for file in cls.files)
-    size = f", {decimal(sum(file.size for file in cls.files))}" if known else ""
-    return f"{len(cls.files)} file{'s' if len(cls.files) > 1 else ''}{size}"
+    size = f", {decimal(sum(file.size for file in files))}" if all(file.size for file in files) else ""
+    return f"{len(files)} file{'s' if len(files) > 1 else ''}{size}"

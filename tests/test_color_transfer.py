@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.supplies import DataFolder
-from datasets.cache import DataError, load_pair
+from datasets.base import DataError
+from datasets.cache import load_pair
 from datasets.pairs.color_transfer import ColorTransfer
 from datasets.pairs.empirical import draw, total_variance
 from datasets.pairs.photographs import read_photograph

@@ -12,8 +12,8 @@ import torch
 
 from bench.options import defaults, options_of
 from bench.supplies import DataFolder
-from datasets.base import SPLITS, ImageSplit, Supplies
-from datasets.cache import DataError, load_pair
+from datasets.base import SPLITS, DataError, ImageSplit, Supplies
+from datasets.cache import load_pair
 from datasets.pairs.domain_adaptation import DomainAdaptation, LeNet
 
 STEPS = 100

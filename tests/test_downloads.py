@@ -158,7 +158,7 @@ def test_a_download_that_is_not_the_file_is_refused(
 def test_a_download_that_broke_off_is_finished_by_the_next(ranges: bool, server: Server, tmp_path: Path) -> None:
     url = server.offer(CONTENT[:1_200_000], length=len(CONTENT))
     file = RemoteFile("digits.bin", url, SHA256)
-    with pytest.raises(DataError, match="broke off after 1,200,000 of 1,280,000 bytes, .* goes on") as raised:
+    with pytest.raises(DataError, match=r"broke off after 1,200,000 of 1,280,000 bytes, .* goes on") as raised:
         fetch(file, tmp_path)
     assert_says_how_to_place_it(raised.value, file, tmp_path)
     server.pages["/0"] = (200, CONTENT, len(CONTENT))
@@ -177,7 +177,7 @@ def test_the_beginning_of_another_file_is_thrown_away(server: Server, tmp_path: 
     (tmp_path / "files").mkdir()
     unfinished(tmp_path / "files" / "digits.bin").write_bytes(b"other")
     file = RemoteFile("digits.bin", server.offer(CONTENT), SHA256)
-    with pytest.raises(DataError, match="1,280,000 bytes with SHA-256 .* arrived"):
+    with pytest.raises(DataError, match=r"1,280,000 bytes with SHA-256 .* arrived"):
         fetch(file, tmp_path)
     assert_nothing_is_left(tmp_path)
     assert fetch(file, tmp_path).read_bytes() == CONTENT

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.base import SPLITS, Factor, ImageDataset
-from datasets.cache import DataError, load_splits
+from datasets.base import SPLITS, DataError, Factor, ImageDataset
+from datasets.cache import load_splits
 from datasets.images import scratch
 from datasets.images.celeba import CelebA, Crop
 from datasets.images.cifar10 import Cifar10

@@ -17,8 +17,8 @@ from torch import Tensor
 from bench.metrics.transport.samples import energy_distance
 from bench.options import defaults, options_of
 from bench.supplies import DataFolder
-from datasets.base import SPLITS
-from datasets.cache import DataError, load_pair
+from datasets.base import SPLITS, DataError
+from datasets.cache import load_pair
 from datasets.pairs import unpaired_images
 from datasets.pairs.empirical import as_points
 from datasets.pairs.unpaired_images import UnpairedImages, augment

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from bench.published import load_published, published_table
 from bench.supplies import DataFolder
-from datasets.base import RemoteFile
-from datasets.cache import DataError, load_pair
+from datasets.base import DataError, RemoteFile
+from datasets.cache import load_pair
 from datasets.pairs.w2_benchmark import DIMENSIONS, W2Benchmark
 from methods.transport.linear import Linear
 

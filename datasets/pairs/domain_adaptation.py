@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.base import SPLITS, ImageSplit, Supplies
-from datasets.base import DataError
+from datasets.base import SPLITS, DataError, ImageSplit, Supplies
 from datasets.pairs.empirical import EmpiricalPair, as_points
 
 SIDE = 28

@@ -21,8 +21,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from datasets.base import Picture, Supplies
-from datasets.base import DataError
+from datasets.base import DataError, Picture, Supplies
 from datasets.pairs.empirical import EmpiricalPair, as_points, draw
 from datasets.pairs.photographs import read_photograph
 

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.base import PairDataset, RemoteFile, Supplies
-from datasets.base import DataError
+from datasets.base import DataError, PairDataset, RemoteFile, Supplies
 
 COMPONENTS = 3
 DEVIATION = 0.4
