@@ -94,7 +94,8 @@ class Dataset:
     url: ClassVar[str] = ""
     identifying: ClassVar[str] = ""
     """What in it identifies people, in a sentence; empty where nothing does."""
-    files: ClassVar[tuple[RemoteFile, ...]] = ()
+    files: tuple[RemoteFile, ...] = ()
+    """Of the class, or set in the constructor where options decide."""
 
 
 class ImageDataset(Dataset):

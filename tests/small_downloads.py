@@ -20,7 +20,7 @@ def place(dataset: ImageDataset, files: Mapping[str, bytes], root: Path) -> None
     (root / "files").mkdir()
     for name, content in files.items():
         (root / "files" / name).write_bytes(content)
-    dataset.files = tuple(  # type: ignore[misc]  # a class's variable, changed for this instance alone
+    dataset.files = tuple(
         RemoteFile(name, f"http://127.0.0.1:1/{name}", hashlib.sha256(content).hexdigest())
         for name, content in files.items()
     )

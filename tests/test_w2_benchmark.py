@@ -66,10 +66,10 @@ def place(dataset: W2Benchmark, root: Path, *contents: bytes) -> None:
     """Puts files in a data folder, and has the dataset accept them."""
     (root / "files").mkdir(exist_ok=True)
     files = []
-    for file, content in zip(dataset.potentials, contents, strict=True):
+    for file, content in zip(dataset.files, contents, strict=True):
         (root / "files" / file.name).write_bytes(content)
         files.append(RemoteFile(file.name, "http://127.0.0.1:1/", hashlib.sha256(content).hexdigest()))
-    dataset.potentials = tuple(files)
+    dataset.files = tuple(files)
 
 
 def saved(state: object, path: Path) -> bytes:
@@ -172,8 +172,8 @@ def test_the_true_map_is_monotone(tmp_path: Path):
 def test_the_pair_is_kept_and_then_needs_no_files(tmp_path: Path):
     first, _ = made(2, tmp_path)
     again = W2Benchmark(dim=2)
-    again.potentials = first.potentials
-    for file in first.potentials:
+    again.files = first.files
+    for file in first.files:
         (tmp_path / "files" / file.name).unlink()
     load_pair(again, {"dim": 2}, tmp_path, DataFolder(tmp_path))
     points = draws(first, 100)
@@ -239,7 +239,7 @@ def test_the_reference_rows_are_the_published_ones(dim: int, rows: pd.DataFrame,
     """
     dataset = W2Benchmark(dim=dim)
     (tmp_path / "files").mkdir()
-    for file in dataset.potentials:
+    for file in dataset.files:
         (tmp_path / "files" / file.name).symlink_to(SHARED / file.name.removeprefix("w2-benchmark-"))
     dataset.load(dataset.build(DataFolder(tmp_path)))
 

@@ -68,7 +68,7 @@ class Mpi3D(FactorGrid):
 
     def __init__(self, *, variant: Variant = "toy", train_on_all: bool = False) -> None:
         super().__init__(train_on_all=train_on_all)
-        self.files = (FILES[variant],)  # type: ignore[misc]  # of all variants, the one this instance needs
+        self.files = (FILES[variant],)
 
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
         path = files[self.files[0].name]

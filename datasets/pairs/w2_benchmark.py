@@ -10,7 +10,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,9 +67,7 @@ class W2Benchmark(PairDataset):
     Shift and scale give Q zero mean and total variance D. The authors estimate them on 2^14 points; here it is 2^17
     points from a stream of their own, the same whenever the pair is built.
 
-    The potentials are fetched when first needed. Without internet access, place the authors' files
-    `benchmarks/Mix3toMix10/{dim}_v1.pt` and `{dim}_v2.pt` in the folder `files` of the data folder, under the names
-    `w2-benchmark-{dim}_v1.pt` and `w2-benchmark-{dim}_v2.pt`.
+    The potentials are the authors' files `benchmarks/Mix3toMix10/{dim}_v1.pt` and `{dim}_v2.pt`.
 
     Args:
         dim: dimension D: 2, 4, 8, 16, 32, 64, 128 or 256.
@@ -87,7 +84,7 @@ class W2Benchmark(PairDataset):
         if dim not in DIMENSIONS:
             raise ValueError(f"w2-benchmark: dim is {dim}; there are pairs for {', '.join(map(str, DIMENSIONS))}")
         self.dim = dim
-        self.potentials = tuple(
+        self.files = tuple(
             RemoteFile(
                 f"{self.name}-{dim}_{version}.pt",
                 f"{FOLDER}/{dim}_{version}.pt",
@@ -101,16 +98,13 @@ class W2Benchmark(PairDataset):
         self.source_variance = float(spread.double().mean())
         self.target_variance = float(dim)
 
-    def ingredients(self) -> Mapping[str, Any]:
-        return {"files": {file.name: file.checksum for file in self.potentials}}
-
     def build(self, supplies: Supplies) -> dict[str, np.ndarray]:
         """The weights of both potentials, stacked, and `shift` [D] and `scale` [] of their gradient.
 
         Raises:
             DataError: a file cannot be had, or holds something else than the authors' networks.
         """
-        first, second = (_load_potential(supplies.file(file), self.dim) for file in self.potentials)
+        first, second = (_load_potential(supplies.file(file), self.dim) for file in self.files)
         self._weights = {name: torch.stack([first[name], second[name]]) for name in first}
         mean, variance = self._moments()
         arrays = {name: weight.numpy() for name, weight in self._weights.items()}
