@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from datasets.base import SPLITS, DataError, Dataset, ImageDataset, ImageSplit, PairDataset, Supplies
-from datasets.downloads import MOVE_ELSEWHERE, GetFile, local, locked, unfinished, writing
+from datasets.downloads import MOVE_ELSEWHERE, GetFile, by_hand, local, locked, unfinished, writing
 
 MANIFEST = "manifest.json"
 
@@ -49,7 +49,12 @@ def load_splits(
 
     def build() -> dict[str, np.ndarray]:
         files = {file.name: get_file(file, root) for file in dataset.files}
-        splits = dataset.build({**files, **{folder: root / "folders" / folder for folder in dataset.folders}})
+        folders = {folder: root / "folders" / folder for folder in dataset.folders}
+        try:
+            splits = dataset.build({**files, **folders})
+        except DataError as error:
+            concerned = [file for file in dataset.files if file.name in str(error)] or dataset.files
+            raise DataError(" ".join([f"{error}.", *(by_hand(file, root) for file in concerned)])) from error
         made = {
             (split, field.name): getattr(splits[split], field.name) for split in SPLITS for field in fields(ImageSplit)
         }

@@ -45,9 +45,9 @@ def local(file: RemoteFile, root: Path) -> Path:
     """
     path = root / "files" / file.name
     if not path.exists():
-        raise MissingFileError(f"{file.name} is not in {path.parent}. {_by_hand(file, path)}")
+        raise MissingFileError(f"{file.name} is not in {path.parent}. {by_hand(file, root)}")
     if (found := _checksum(path, file)) != file.checksum:
-        raise DataError(f"{path} has {found}: delete it to download it again. {_by_hand(file, path)}")
+        raise DataError(f"{path} has {found}: delete it to download it again. {by_hand(file, root)}")
     return path
 
 
@@ -61,9 +61,17 @@ def fetch(file: RemoteFile, root: Path) -> Path:
     if not path.exists():
         with locked(path):
             if not path.exists():  # another process may have fetched it while this one waited
-                _download(file, path)
+                _download(file, root)
                 return path
     return local(file, root)
+
+
+def by_hand(file: RemoteFile, root: Path) -> str:
+    """How to place a file without `fetch`, in a sentence."""
+    return (
+        f"To place it by hand, get {file.url} ({file.checksum}) "
+        f'and put it in the folder {root / "files"} under the name "{file.name}".'
+    )
 
 
 def unfinished(path: Path) -> Path:
@@ -94,44 +102,45 @@ def writing(path: Path) -> Iterator[None]:
         raise DataError(f"cannot write {path}: {error.strerror or error}. {MOVE_ELSEWHERE}") from error
 
 
-def _download(file: RemoteFile, path: Path) -> None:
+def _download(file: RemoteFile, root: Path) -> None:
+    path = root / "files" / file.name
     part = unfinished(path)
     with writing(path):
-        _receive(file, path, part)
+        _receive(file, root, part)
         if (found := _checksum(part, file)) != file.checksum:
             what = f"{part.stat().st_size:,} bytes with {found} arrived"
             if _is_web_page(part):
                 what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
             part.unlink()
-            raise DataError(f"cannot download {file.name}: {what}. {_by_hand(file, path)}")
+            raise DataError(f"cannot download {file.name}: {what}. {by_hand(file, root)}")
         part.replace(path)
 
 
-def _receive(file: RemoteFile, path: Path, part: Path) -> None:
+def _receive(file: RemoteFile, root: Path, part: Path) -> None:
     """Appends to `part` what is missing of the file; begins anew where the server does not send parts of a file."""
     here = part.stat().st_size if part.exists() else 0
-    with _answer(file, path, here) as response:
+    with _answer(file, root, here) as response:
         if response is None:
             return
         resumed = response.status == 206
         length = response.headers.get("Content-Length")
         total = int(length) + here * resumed if length else None
         with part.open("ab" if resumed else "wb") as out, _progress(file, total, here * resumed) as advance:
-            while chunk := _read(response, file, path):
+            while chunk := _read(response, file, root):
                 out.write(chunk)
                 advance(len(chunk))
     if total is not None and (arrived := part.stat().st_size) < total:
         raise DataError(
             f"cannot download {file.name}: the connection broke off after {arrived:,} of {total:,} bytes, from where "
-            f"the next attempt goes on. {_by_hand(file, path)}"
+            f"the next attempt goes on. {by_hand(file, root)}"
         )
 
 
 @contextmanager
-def _answer(file: RemoteFile, path: Path, here: int) -> Iterator[HTTPResponse | None]:
+def _answer(file: RemoteFile, root: Path, here: int) -> Iterator[HTTPResponse | None]:
     """What the address answers when asked for the file from byte `here` on; None where it has no more."""
     headers = {"User-Agent": "ot-bench", **({"Range": f"bytes={here}-"} if here else {})}
-    with _unreachable(file, path):
+    with _unreachable(file, root):
         try:
             request = urllib.request.Request(file.url, headers=headers)
             response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -146,19 +155,19 @@ def _answer(file: RemoteFile, path: Path, here: int) -> Iterator[HTTPResponse | 
         yield response
 
 
-def _read(response: HTTPResponse, file: RemoteFile, path: Path) -> bytes:
-    with _unreachable(file, path):
+def _read(response: HTTPResponse, file: RemoteFile, root: Path) -> bytes:
+    with _unreachable(file, root):
         return response.read(CHUNK)
 
 
 @contextmanager
-def _unreachable(file: RemoteFile, path: Path) -> Iterator[None]:
+def _unreachable(file: RemoteFile, root: Path) -> Iterator[None]:
     """Turns what the network refuses into a DataError."""
     try:
         yield
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise DataError(f"cannot download {file.name}: {reason}. {_by_hand(file, path)}") from error
+        raise DataError(f"cannot download {file.name}: {reason}. {by_hand(file, root)}") from error
 
 
 @contextmanager
@@ -172,13 +181,6 @@ def _progress(file: RemoteFile, total: int | None, here: int) -> Iterator[Callab
     with Progress(*columns, console=Console(stderr=True), disable=not terminal) as progress:
         task = progress.add_task(file.name, total=total, completed=here)
         yield lambda count: progress.advance(task, count)
-
-
-def _by_hand(file: RemoteFile, path: Path) -> str:
-    return (
-        f"To place it by hand, get {file.url} ({file.checksum}) "
-        f'and put it in the folder {path.parent} under the name "{path.name}".'
-    )
 
 
 def _is_web_page(path: Path) -> bool:

@@ -310,6 +310,23 @@ def test_an_entry_that_another_machine_finished_first_is_read(
     assert [path.name for path in entries(tmp_path)] == [entry.name]
 
 
+def test_what_a_build_says_of_a_file_names_its_address_checksum_and_folder(ramps: Ramps, tmp_path: Path) -> None:
+    def fail(files: Mapping[str, Path]) -> dict[str, ImageSplit]:
+        raise DataError(f"cannot read {files['levels']}: damaged. Delete it to download it again")
+
+    (tmp_path / "files").mkdir()
+    checksums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("levels", "labels")}
+    for name in checksums:
+        (tmp_path / "files" / name).write_text(name)
+    ramps.files = tuple(RemoteFile(name, f"http://127.0.0.1:1/{name}", sha256) for name, sha256 in checksums.items())
+    ramps.build = fail  # type: ignore[method-assign]  # of this one instance
+    with pytest.raises(DataError, match=r"^cannot read .*levels: damaged\. Delete it to download it again\. ") as raised:
+        load_splits(ramps, {"size": 4}, tmp_path)
+    for fact in ("http://127.0.0.1:1/levels", checksums["levels"], str(tmp_path / "files")):
+        assert fact in str(raised.value)
+    assert "labels" not in str(raised.value)
+
+
 def test_data_root_is_bench_data_or_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     assert data_root() == tmp_path / "data"
