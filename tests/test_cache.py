@@ -320,7 +320,7 @@ def test_what_a_build_says_of_a_file_names_its_address_checksum_and_folder(ramps
         (tmp_path / "files" / name).write_text(name)
     ramps.files = tuple(RemoteFile(name, f"http://127.0.0.1:1/{name}", sha256) for name, sha256 in checksums.items())
     ramps.build = fail  # type: ignore[method-assign]  # of this one instance
-    with pytest.raises(DataError, match=r"^cannot read .*levels: damaged\. Delete it to download it again\. ") as raised:
+    with pytest.raises(DataError, match=r"levels: damaged\. Delete it to download it again\. ") as raised:
         load_splits(ramps, {"size": 4}, tmp_path)
     for fact in ("http://127.0.0.1:1/levels", checksums["levels"], str(tmp_path / "files")):
         assert fact in str(raised.value)

@@ -70,7 +70,8 @@ class Solids(ImageDataset):
 
     The factors, their sizes and their order are those of 3D Shapes, as are the four shapes and the range of the
     orientation, -30° to 30°, by which the camera goes around the object. It is not 3D Shapes: room, light, colors and
-    proportions are ours. So results on it are never compared with those published on 3D Shapes.
+    proportions are ours. So results on it are never compared with those published on 3D Shapes. After some 5 seconds of
+    ray tracing, a core makes tens of thousands of images a second.
 
     Images are drawn from the grid in the order of one fixed permutation, train from its beginning, validation and
     test from its end. So the splits are disjoint points of the grid, a larger training set contains the smaller one,
