@@ -98,32 +98,29 @@ def test_another_file_placed_by_hand_is_refused_and_kept(tmp_path: Path) -> None
     assert placed.read_bytes() == b"other"
 
 
-def test_a_file_can_be_verified_by_its_identifier_in_git(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        # What `git hash-object` and `md5sum` print for "hello" with and without the end of its line.
+        ("git_blob", "ce013625030ba8dba906f756967f9e9ca394464a", "git blob b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0"),
+        ("md5", "b1946ac92492d2347c6235b4d2611184", "MD5 5d41402abc4b2a76b9719d911017c592"),
+    ],
+)
+def test_a_file_can_be_verified_where_no_sha256_is_known(kind: str, right: str, wrong: str, tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     placed = tmp_path / "files" / "greeting"
     placed.write_bytes(b"hello\n")
-    # What `git hash-object` prints for that content.
-    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", git_blob="ce013625030ba8dba906f756967f9e9ca394464a")
+    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", **{kind: right})
     assert fetch(file, tmp_path) == placed
     placed.write_bytes(b"hello")
-    with pytest.raises(DataError, match="has git blob b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0: delete it"):
+    with pytest.raises(DataError, match=f"has {wrong}: delete it"):
         fetch(file, tmp_path)
-    with pytest.raises(ValueError, match="one of them"):
-        RemoteFile("greeting", "http://127.0.0.1:1/greeting")
 
 
-def test_a_file_can_be_verified_by_its_md5(tmp_path: Path) -> None:
-    (tmp_path / "files").mkdir()
-    placed = tmp_path / "files" / "greeting"
-    placed.write_bytes(b"hello\n")
-    # What `md5sum` prints for that content.
-    file = RemoteFile("greeting", "http://127.0.0.1:1/greeting", md5="b1946ac92492d2347c6235b4d2611184")
-    assert fetch(file, tmp_path) == placed
-    placed.write_bytes(b"hello")
-    with pytest.raises(DataError, match="has MD5 5d41402abc4b2a76b9719d911017c592: delete it"):
-        fetch(file, tmp_path)
+@pytest.mark.parametrize("checksums", [{}, {"sha256": "00", "md5": "00"}])
+def test_a_file_has_one_checksum(checksums: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="one of them"):
-        RemoteFile("greeting", "http://127.0.0.1:1/greeting", sha256="00", md5="00")
+        RemoteFile("greeting", "http://127.0.0.1:1/greeting", **checksums)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/digits.bin", "no-such-scheme://here", "digits.bin"])
