@@ -67,17 +67,19 @@ class Watch:
 class ImageBatches:
     """Endless batches of training images, float32 [B, C, H, W] in [0, 1] on the device.
 
-    The order is a stream of random permutations of the set, a function of the generator alone. On a GPU the whole
-    set lies on the device as uint8 where it takes no more than half of what is free; else batches are gathered from
-    the memory map.
+    The order is a stream of random permutations of the set, a function of the generator alone.
+
+    Args:
+        images: uint8 [N, C, H, W], see `near`.
     """
 
-    def __init__(self, images: np.ndarray, batch_size: int, order: torch.Generator, device: torch.device) -> None:
+    def __init__(
+        self, images: np.ndarray | Tensor, batch_size: int, order: torch.Generator, device: torch.device
+    ) -> None:
         self.batch_size = batch_size
         self.order = order
         self.device = device
-        self.images = np.asarray(images)  # a plain view of the memory map, whose own class gathers more slowly
-        self.resident = torch.from_numpy(np.array(images)).to(device) if fits_on(device, images.nbytes) else None
+        self.images = images
         self.waiting = torch.empty(0, dtype=torch.int64)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -87,16 +89,19 @@ class ImageBatches:
         while len(self.waiting) < self.batch_size:
             self.waiting = torch.cat([self.waiting, torch.randperm(len(self.images), generator=self.order)])
         index, self.waiting = self.waiting[: self.batch_size], self.waiting[self.batch_size :]
-        if self.resident is not None:
-            batch = self.resident[index.to(self.device)]
+        if isinstance(self.images, Tensor):
+            batch = self.images[index.to(self.images.device)]
         else:
             batch = torch.from_numpy(self.images[index.numpy()]).to(self.device)
         return torch.div(batch, 255)  # to float32 in one pass
 
 
-def fits_on(device: torch.device, size: int) -> bool:
-    """Whether a device other than the CPU has twice `size` bytes free."""
-    return device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > 2 * size
+def near(images: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+    """Memory-mapped images where batches are best gathered from: on a GPU, where they take no more than half of what is
+    free there; else where they are."""
+    if device.type == "cuda" and 2 * images.nbytes < torch.cuda.mem_get_info(device)[0]:
+        return torch.from_numpy(np.array(images)).to(device)
+    return np.asarray(images)  # a plain view, as the memory map's own class gathers more slowly
 
 
 def samplers(pair: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:

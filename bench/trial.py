@@ -38,6 +38,7 @@ from bench.training import (
     Report,
     TimedOutError,
     Watch,
+    near,
     never,
     run_stage,
     run_steps,
@@ -126,7 +127,7 @@ class _Run:
     def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> None:
         method = self._build(dataset.image_shape)
         assert isinstance(method, Autoencoder)
-        images, budget = splits["train"].images, self.trial.budget
+        images, budget = near(splits["train"].images, self.device), self.trial.budget
         method.steps_per_epoch = -(-len(images) // budget.batch_size)
         method.planned_steps = (
             budget.steps if budget.steps is not None else round((budget.epochs or 0) * method.steps_per_epoch)

@@ -15,9 +15,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch.utils.data import DataLoader
 
 from bench.torchvision_compat import import_torchvision
-from bench.training import ImageBatches
+from bench.training import ImageBatches, near
 
 COUNT, BATCH = 10_000, 64
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 
 
 def test_epoch_of_batches(benchmark: BenchmarkFixture, images: np.ndarray) -> None:
-    batches = ImageBatches(images, BATCH, torch.Generator().manual_seed(0), torch.device("cpu"))
+    batches = ImageBatches(near(images, CPU), BATCH, torch.Generator().manual_seed(0), CPU)
 
     def epoch() -> None:
         for _ in range(COUNT // BATCH):

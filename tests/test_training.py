@@ -56,6 +56,13 @@ def test_batches_repeat_for_a_seed_and_differ_between_seeds() -> None:
     assert not torch.equal(one, next(other))
 
 
+def test_batches_of_images_on_the_device_are_those_of_the_memory_map() -> None:
+    resident = ImageBatches(torch.from_numpy(IMAGES), 4, generator("test", seed=0), torch.device("cpu"))
+    mapped = batches(4)
+    for _ in range(6):
+        assert torch.equal(next(resident), next(mapped))
+
+
 def test_a_batch_may_be_larger_than_the_set() -> None:
     assert len(next(batches(25))) == 25
 
