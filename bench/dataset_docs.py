@@ -80,5 +80,5 @@ def _download(dataset: Dataset) -> str:
     files = dataset.files
     if not files:
         return ""
-    size = f", {decimal(sum(file.size for file in files))}" if all(file.size for file in files) else ""
-    return f"{len(files)} file{'s' if len(files) > 1 else ''}{size}"
+    size = decimal(sum(file.size for file in files)) if all(file.size for file in files) else "of a size not published"
+    return f"{len(files)} file{'s' if len(files) > 1 else ''}, {size}"

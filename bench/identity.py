@@ -97,6 +97,11 @@ class Trial:
         return hashlib.sha256(canonical_json(self.spec).encode()).hexdigest()
 
     @property
+    def outliers(self) -> list[str]:
+        """Datasets whose test images its metrics take for outliers."""
+        return sorted({str(metric.options["outliers"]) for metric in self.metrics if "outliers" in metric.options})
+
+    @property
     def label(self) -> str:
         """For people: sweep, method, dataset, seed, and what the options change."""
         changed = {

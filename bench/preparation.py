@@ -39,7 +39,7 @@ def prepare(
 
     Args:
         names: datasets, with their default options.
-        everything: all datasets, with their default options.
+        everything: all datasets that are not made from folders of the user's own, with their default options.
         sweeps: sweeps of `sweeps_file`, with the options that they give their datasets at `scale`.
 
     Returns:
@@ -50,7 +50,7 @@ def prepare(
     """
     console = console or Console()
     root = (data or data_root()).resolve()
-    wanted = [*_by_name(all_datasets() if everything else names), *_of_sweeps(sweeps_file, sweeps, scale)]
+    wanted = [*_by_name(_all_but_own_folders() if everything else names), *_of_sweeps(sweeps_file, sweeps, scale)]
     unique = {canonical_json([name, dict(options)]): (name, options) for name, options in wanted}
     if not unique:
         raise UserError("say what to prepare: names of datasets, --sweep NAME or --all")
@@ -67,12 +67,17 @@ def _prepare_one(wanted: Wanted, root: Path, check: bool, console: Console) -> b
     started = time.perf_counter()
     try:
         entry = _check(wanted, root) if check else _build(wanted, root)
-    except (DataError, ValueError, FileNotFoundError) as error:
-        console.print(f"{label}: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+    except Exception as error:  # the others are to be prepared all the same
+        kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
+        console.print(f"{label}: {kind}{error}", style="red", highlight=False, soft_wrap=True, markup=False)
         return False
-    size = f"{decimal(entry.size)} in {entry.path}" if entry else "nothing to keep on disk"
-    done = "as it was built" if check else f"ready after {time.perf_counter() - started:.1f} s"
-    console.print(f"{label}: {done}, {size}", highlight=False, soft_wrap=True, markup=False)
+    if not entry:
+        said = "made anew by every trial, nothing of its own to check" if check else "ready, made anew by every trial"
+    elif check:
+        said = f"as it was built, in {entry.path}"
+    else:
+        said = f"ready after {time.perf_counter() - started:.1f} s, {decimal(entry.size)} in {entry.path}"
+    console.print(f"{label}: {said}", highlight=False, soft_wrap=True, markup=False)
     return True
 
 
@@ -131,5 +136,8 @@ def _of_sweeps(path: Path, names: Sequence[str], scale: str) -> list[Wanted]:
 
 
 def _of_trial(trial: Trial) -> list[Wanted]:
-    outliers = {str(metric.options["outliers"]) for metric in trial.metrics if "outliers" in metric.options}
-    return [(trial.dataset.name, trial.dataset.options), *_by_name(sorted(outliers))]
+    return [(trial.dataset.name, trial.dataset.options), *_by_name(trial.outliers)]
+
+
+def _all_but_own_folders() -> list[str]:
+    return [name for name, cls in all_datasets().items() if not (issubclass(cls, ImageDataset) and cls().folders)]

@@ -19,6 +19,8 @@ from methods.base import Autoencoder, Losses, Sampler
 
 CURVE_POINTS = 200
 """About as many points as a stage's curve has: enough to draw, few enough to keep."""
+UPLOAD = 4096
+"""Images copied to a GPU at once."""
 
 Report = Callable[[str, int, int | None, float], None]
 """`report(stage, step, planned steps or None, loss)`: progress for displays."""
@@ -96,12 +98,19 @@ class ImageBatches:
         return torch.div(batch, 255)  # to float32 in one pass
 
 
-def near(images: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
-    """Memory-mapped images where batches are best gathered from: on a GPU, where they take no more than half of what is
-    free there; else where they are."""
-    if device.type == "cuda" and 2 * images.nbytes < torch.cuda.mem_get_info(device)[0]:
-        return torch.from_numpy(np.array(images)).to(device)
-    return np.asarray(images)  # a plain view, as the memory map's own class gathers more slowly
+def near(images: np.ndarray, device: torch.device, share: float = 1.0) -> np.ndarray | Tensor:
+    """Memory-mapped images where batches are best gathered from: on a GPU if there is room, else where they are.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        share: of a GPU that others use too; of the memory free there, images take no more than half this share.
+    """
+    if device.type != "cuda" or 2 * images.nbytes > share * torch.cuda.mem_get_info(device)[0]:
+        return np.asarray(images)  # a plain view, as the memory map's own class gathers more slowly
+    resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), UPLOAD):  # else the whole set would lie in main memory too
+        resident[start : start + UPLOAD] = torch.from_numpy(np.array(images[start : start + UPLOAD]))
+    return resident
 
 
 def samplers(pair: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ from bench.training import (
     samplers,
 )
 from datasets.base import ImageDataset, ImageSplit, PairDataset
+from datasets.cache import data_root as default_root
 from datasets.cache import load_pair, load_splits
 from datasets.downloads import MissingFileError
 from methods.base import Autoencoder, Method, TransportMap
@@ -78,9 +80,7 @@ def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Ou
         except TimedOutError as error:
             outcome = Outcome("timeout", "TimedOut", str(error))
         except MissingFileError as error:
-            scale = "" if trial.scale == "quick" else f" --scale {trial.scale}"
-            advice = f"Run `python -m bench prepare --sweep {trial.sweep}{scale}`, then this with --retry-failed."
-            outcome = Outcome("failed", "MissingFile", f"{advice} {error}")
+            outcome = Outcome("failed", "MissingFile", f"{_how_to_prepare(trial, data_root)} {error}")
         except Exception as error:
             outcome = Outcome("failed", type(error).__name__, _describe(error))
         run.write(outcome)
@@ -117,6 +117,8 @@ class _Run:
         dataset_class = find_dataset(self.trial.dataset.name)
         options = typed(self.trial.dataset.options, options_of(dataset_class))
         dataset = dataset_class(**options)
+        for outliers in self.trial.outliers:
+            self._test_images(outliers)  # that it is missing is better known before training
         if isinstance(dataset, ImageDataset):
             self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
         else:
@@ -127,7 +129,8 @@ class _Run:
     def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> None:
         method = self._build(dataset.image_shape)
         assert isinstance(method, Autoencoder)
-        images, budget = near(splits["train"].images, self.device), self.trial.budget
+        budget, gpu_share = self.trial.budget, min(self.trial.resources.gpus, 1.0)
+        images = near(splits["train"].images, self.device, gpu_share)
         method.steps_per_epoch = -(-len(images) // budget.batch_size)
         method.planned_steps = (
             budget.steps if budget.steps is not None else round((budget.epochs or 0) * method.steps_per_epoch)
@@ -260,6 +263,15 @@ def _identity_columns(trial: Trial) -> dict[str, Any]:
 
 def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
     return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
+
+
+def _how_to_prepare(trial: Trial, folder: Path) -> str:
+    scale = "" if trial.scale == "quick" else f" --scale {trial.scale}"
+    data = "" if folder == default_root().resolve() else f" --data {shlex.quote(str(folder))}"
+    return (
+        f"Run `python -m bench prepare --sweep {trial.sweep}{scale}{data}` (with --sweeps FILE where the sweep is not "
+        "in sweeps.toml), then this with --retry-failed."
+    )
 
 
 def _describe(error: Exception) -> str:

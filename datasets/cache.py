@@ -2,19 +2,18 @@
 
     <root>/datasets/<name>/<key>/          one built dataset: manifest.json and <array>.npy
 
-The key is a hash of everything the arrays follow from: name, version, options, checksums of the files, and the code
-of the dataset's module. An entry is built under a lock in a temporary folder and renamed when whole, so a reader
-never sees half of one and processes that start together build it once.
+The key is a hash of what the arrays follow from: name, version (which is to be raised when their making changes),
+options and checksums of the files. An entry is built under a lock in a temporary folder and renamed when whole, so a
+reader never sees half of one and processes that start together build it once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -47,21 +46,24 @@ def load_splits(
         DataError: a file or folder cannot be had, or the cache cannot be written.
     """
 
-    def build() -> dict[str, np.ndarray]:
+    entry = splits_entry(dataset, options, root)
+    if _open(entry) is None:  # files first, as in a folder that cannot be written there may be no lock
         files = {file.name: get_file(file, root) for file in dataset.files}
+
+    def build() -> dict[str, np.ndarray]:
         folders = {folder: root / "folders" / folder for folder in dataset.folders}
         try:
             splits = dataset.build({**files, **folders})
         except DataError as error:
-            concerned = [file for file in dataset.files if file.name in str(error)] or dataset.files
-            raise DataError(" ".join([f"{error}.", *(by_hand(file, root) for file in concerned)])) from error
+            concerned = [by_hand(file, root) for file in dataset.files if file.name in str(error)]
+            raise DataError(". ".join([str(error).removesuffix("."), *concerned])) from error
         made = {
             (split, field.name): getattr(splits[split], field.name) for split in SPLITS for field in fields(ImageSplit)
         }
         return {f"{split}-{name}": array for (split, name), array in made.items() if array is not None}
 
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
-    for name, array in remember(splits_entry(dataset, options, root), build).items():
+    for name, array in remember(entry, build).items():
         split, _, field_name = name.partition("-")
         found[split][field_name] = array
     return {name: ImageSplit(**arrays) for name, arrays in found.items()}
@@ -80,7 +82,13 @@ def load_pair(dataset: PairDataset, options: Mapping[str, Any], root: Path, supp
         DataError: a file cannot be had, or the cache cannot be written.
     """
     entry = pair_entry(dataset, options, root, supplies)
-    dataset.load(remember(entry, lambda: dataset.build(supplies)) if entry else dataset.build(supplies))
+    if entry is None:
+        dataset.load(dataset.build(supplies))
+        return
+    if _open(entry) is None:  # as for `load_splits`
+        for file in dataset.files:
+            supplies.file(file)
+    dataset.load(remember(entry, lambda: dataset.build(supplies)))
 
 
 @dataclass(frozen=True)
@@ -121,14 +129,14 @@ def remember(entry: Entry, build: Callable[[], Mapping[str, np.ndarray]]) -> dic
     Raises:
         DataError: the cache cannot be written, or what `build` raises.
     """
-    arrays = _open(entry.path)
+    arrays = _open(entry)
     if arrays is not None:
         return arrays
     with locked(entry.path):
-        arrays = _open(entry.path)  # another process may have built it while this one waited
+        arrays = _open(entry)  # another process may have built it while this one waited
         if arrays is None:
             _write(entry, build())
-            arrays = _open(entry.path)
+            arrays = _open(entry)
     if arrays is None:
         raise DataError(f"{entry.path} was written but cannot be read back; is the disk sound? {MOVE_ELSEWHERE}")
     return arrays
@@ -140,13 +148,19 @@ def verify(entry: Entry) -> None:
     Raises:
         DataError: there is no whole entry, or an array has changed since.
     """
-    arrays = _open(entry.path)
+    arrays = _open(entry)
     if arrays is None:
-        raise DataError(f"{entry.path} is missing or incomplete")
+        raise DataError(f"{entry.path} is missing or incomplete: prepare it without --verify")
     facts = json.loads((entry.path / MANIFEST).read_text())["arrays"]
     changed = [name for name, array in arrays.items() if array_sha256(array) != facts[f"{name}.npy"]["sha256"]]
     if changed:
         raise DataError(f"{', '.join(changed)} in {entry.path} changed since they were built: delete that folder")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and its subfolders, links followed, in no certain order."""
+    for parent, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(parent) / name for name in names)
 
 
 def array_sha256(array: np.ndarray) -> str:
@@ -158,17 +172,11 @@ def array_sha256(array: np.ndarray) -> str:
 
 
 def _identity(dataset: Dataset, options: Mapping[str, Any]) -> dict[str, Any]:
-    classes = [cls for cls in type(dataset).__mro__ if issubclass(cls, Dataset)]
-    files = {inspect.getfile(cls): None for cls in classes if cls.__module__ != Dataset.__module__}
-    code = b"".join(Path(file).read_bytes() for file in files)
     return {
         "dataset": dataset.name,
         "version": dataset.version,
         "options": dict(options),
         "files": {file.name: file.sha256 or file.git_blob or file.md5 for file in dataset.files},
-        "code": hashlib.sha256(code).hexdigest(),
-        "license": dataset.license,
-        "citation": dataset.citation,
     }
 
 
@@ -179,8 +187,8 @@ def _contents(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: make it and put the images there, or link to where they are")
-    files = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in folder.rglob("*") if path.is_file())
-    facts = [(name, facts.st_size, facts.st_mtime_ns) for name, facts in files]
+    stats = sorted((path.relative_to(folder).as_posix(), path.stat()) for path in files_below(folder))
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -202,32 +210,34 @@ def _write(entry: Entry, built: Mapping[str, np.ndarray]) -> None:
                     "sha256": array_sha256(array),
                 }
             (part / MANIFEST).write_text(json.dumps({**entry.identity, "arrays": facts}, indent=2) + "\n")
-            if _open(entry.path) is None:
+            if _open(entry) is None:
                 shutil.rmtree(entry.path, ignore_errors=True)  # damaged
             part.rename(entry.path)
         except OSError:
-            if _open(entry.path) is None:  # else another machine, which the lock did not reach, was faster
+            if _open(entry) is None:  # else another machine, which the lock did not reach, was faster
                 raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _open(path: Path) -> dict[str, np.ndarray] | None:
+def _open(entry: Entry) -> dict[str, np.ndarray] | None:
     """The arrays of an entry, or None where it is missing or damaged.
 
     Sizes are compared, not checksums: reading gigabytes at every start would defeat the memory map.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((entry.path / MANIFEST).read_text())
         found: dict[str, np.ndarray] = {}
-        for file_name, facts in manifest["arrays"].items():
-            file = path / file_name
-            if file.stat().st_size != facts["bytes"]:
-                return None
+        for file_name, facts in manifest.pop("arrays").items():
+            file = entry.path / file_name
             array = np.load(file, mmap_mode="r")
-            if list(array.shape) != facts["shape"]:
+            if (file.stat().st_size, list(array.shape), str(array.dtype)) != (
+                facts["bytes"],
+                facts["shape"],
+                facts["dtype"],
+            ):
                 return None
             found[file.stem] = array
-        return found
-    except (OSError, ValueError, KeyError, TypeError):
+        return found if manifest == json.loads(json.dumps(entry.identity)) else None
+    except Exception:  # what is damaged can be anything
         return None

@@ -26,6 +26,7 @@ from datasets.base import DataError, RemoteFile
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60
+WEB_PAGE = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
 MOVE_ELSEWHERE = "Set BENCH_DATA to a folder that can be written and has room."
 
 GetFile = Callable[[RemoteFile, Path], Path]
@@ -46,7 +47,11 @@ def local(file: RemoteFile, root: Path) -> Path:
     path = root / "files" / file.name
     if not path.exists():
         raise MissingFileError(f"{file.name} is not in {path.parent}. {by_hand(file, root)}")
-    if (found := _checksum(path, file)) != file.checksum:
+    try:
+        found = _checksum(path, file)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}. {by_hand(file, root)}") from error
+    if found != file.checksum:
         raise DataError(f"{path} has {found}: delete it to download it again. {by_hand(file, root)}")
     return path
 
@@ -108,9 +113,7 @@ def _download(file: RemoteFile, root: Path) -> None:
     with writing(path):
         _receive(file, root, part)
         if (found := _checksum(part, file)) != file.checksum:
-            what = f"{part.stat().st_size:,} bytes with {found} arrived"
-            if _is_web_page(part):
-                what = "a web page arrived instead of the file (a login, a quota, or a page that has moved)"
+            what = WEB_PAGE if _is_web_page(part) else f"{part.stat().st_size:,} bytes with {found} arrived"
             part.unlink()
             raise DataError(f"cannot download {file.name}: {what}. {by_hand(file, root)}")
         part.replace(path)
@@ -122,9 +125,13 @@ def _receive(file: RemoteFile, root: Path, part: Path) -> None:
     with _answer(file, root, here) as response:
         if response is None:
             return
-        resumed = response.status == 206
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {here}-")
+        if here and not resumed and response.headers.get_content_type() == "text/html":
+            raise DataError(f"cannot download {file.name}: {WEB_PAGE}. {by_hand(file, root)}")  # and keep what is here
+        if response.status == 206 and not resumed:
+            raise DataError(f"cannot download {file.name}: another part of it was sent than asked for; delete {part}")
         length = response.headers.get("Content-Length")
-        total = int(length) + here * resumed if length else None
+        total = int(length) + here * resumed if length else file.size or None
         with part.open("ab" if resumed else "wb") as out, _progress(file, total, here * resumed) as advance:
             while chunk := _read(response, file, root):
                 out.write(chunk)

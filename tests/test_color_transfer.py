@@ -19,8 +19,8 @@ from datasets.base import DataError
 from datasets.cache import load_pair
 from datasets.pairs.color_transfer import ColorTransfer
 from datasets.pairs.empirical import draw, total_variance
-from datasets.pairs.photographs import read_photograph
 from datasets.pairs.recoloring import recolor, recolor_file
+from datasets.photographs import read_photograph
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -21,6 +21,8 @@ class Server(ThreadingHTTPServer):
     """Serves `pages` (path -> status, body, announced length); counts requests. Sends parts where `ranges` is set."""
 
     ranges = True
+    skipped = 0
+    """By how much it says to begin later than it was asked to."""
 
     def __init__(self) -> None:
         self.pages: dict[str, tuple[int, bytes, int]] = {}
@@ -45,6 +47,10 @@ class Handler(BaseHTTPRequestHandler):
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             status, body, length = (206, body[start:], length - start) if start < len(body) else (416, b"", 0)
         self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start + self.server.skipped}-{start + length - 1}/*")
+        if body.lstrip().startswith(b"<html"):
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(body)
@@ -162,6 +168,41 @@ def test_a_download_that_broke_off_is_finished_by_the_next(ranges: bool, server:
     server.ranges = ranges
     assert fetch(file, tmp_path).read_bytes() == CONTENT
     assert server.requests == ["", "bytes=1200000-"]
+
+
+def test_a_web_page_does_not_take_the_place_of_what_had_arrived(server: Server, tmp_path: Path) -> None:
+    file = RemoteFile("digits.bin", server.offer(CONTENT[:1_200_000], length=len(CONTENT)), SHA256)
+    with pytest.raises(DataError, match="broke off"):
+        fetch(file, tmp_path)
+    server.ranges = False
+    page = b"<html>quota exceeded</html>"
+    server.pages["/0"] = (200, page, len(page))
+    with pytest.raises(DataError, match="a web page arrived instead of the file"):
+        fetch(file, tmp_path)
+    server.ranges = True
+    server.pages["/0"] = (200, CONTENT, len(CONTENT))
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+    assert server.requests == ["", "bytes=1200000-", "bytes=1200000-"]
+
+
+def test_another_part_than_asked_for_is_not_appended(server: Server, tmp_path: Path) -> None:
+    file = RemoteFile("digits.bin", server.offer(CONTENT[:1_200_000], length=len(CONTENT)), SHA256)
+    with pytest.raises(DataError, match="broke off"):
+        fetch(file, tmp_path)
+    server.pages["/0"] = (200, CONTENT, len(CONTENT))
+    server.skipped = 10
+    with pytest.raises(DataError, match="another part of it was sent than asked for"):
+        fetch(file, tmp_path)
+    server.skipped = 0
+    assert fetch(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "files" / "digits.bin").mkdir(parents=True)
+    file = RemoteFile("digits.bin", "http://127.0.0.1:1/digits.bin", SHA256)
+    with pytest.raises(DataError, match=r"cannot read .*digits\.bin: Is a directory") as raised:
+        fetch(file, tmp_path)
+    assert_says_how_to_place_it(raised.value, file, tmp_path)
 
 
 def test_a_download_killed_before_it_was_renamed_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_photographs_stand_upright(tmp_path: Path) -> None:
     assert (image[:, :4] == 0).all()
 
 
+def test_links_are_followed_and_what_is_transparent_lies_on_white(pets: Path, tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        path = tmp_path / "folders" / "images" / split
+        path.mkdir(parents=True)
+        (path / "linked").symlink_to(pets / "dogs", target_is_directory=True)
+    folder = tmp_path / "folders" / "images" / "test"
+    Image.new("RGBA", (8, 8), (200, 10, 10, 0)).save(folder / "0.png")
+    Image.fromarray(np.full((8, 8), 257 * 50, np.uint16)).save(folder / "1.png")  # grey 50 in 16 bits
+    splits = load_splits(ImageFolder(), {}, tmp_path)
+    assert greys(splits["train"].images) == list(range(100, 120))
+    assert greys(splits["test"].images) == [255, 50, *range(100, 120)]
+
+
 def test_arrays_are_made_anew_when_an_image_changes(pets: Path, tmp_path: Path) -> None:
     def brightest() -> int:
         return max(split.images.max() for split in load_splits(ImageFolder(folder="pets"), {}, tmp_path).values())
@@ -132,13 +146,17 @@ def test_what_cannot_be_used_is_named(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bird\.png is in no class: put it into a folder named like its class"):
         load(classes=2)
     (pets / "bird.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cannot read .*bird\.png: .*Mend it or take it away"):
+    with pytest.raises(DataError, match=r"cannot read .*bird\.png as a photograph"):
         load()
     (pets / "bird.png").unlink()
     write(pets / "train" / "0.png", [0] * 3)
     with pytest.raises(DataError, match="pets has a folder train; it needs both train and test"):
         load()
     (pets / "test").mkdir()
+    with pytest.raises(DataError, match=r"pets has a folder (cats|dogs) beside train, test; splits are train, valid"):
+        load()
+    shutil.rmtree(pets / "cats")
+    shutil.rmtree(pets / "dogs")
     with pytest.raises(DataError, match="pets has no images for validation"):
         load()
 

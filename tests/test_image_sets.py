@@ -243,7 +243,7 @@ def test_an_unknown_attribute_of_celeba_is_refused_with_the_known_ones(tmp_path:
             "there must be 5 of a name and 2 values",
         ),
         ("list_attr_celeba.txt", b"1\nBald Smiling\n000001.jpg -1 2\n", "is damaged: .* -1 or 1"),
-        ("list_attr_celeba.txt", b"1\nBald Smiling\n000001.jpg -1 1\n", "lacks 000003.jpg"),
+        ("list_attr_celeba.txt", b"1\nBald Smiling\n000001.jpg -1 1\n", "lacks 000002.jpg"),
         ("list_attr_celeba.txt", b"", 'no attribute "Smiling", but none: delete it to download it again'),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench import preparation
 from bench.cli import main
 from bench.dataset_docs import datasets_page
 from datasets.base import RemoteFile
@@ -46,7 +47,7 @@ def test_datasets_are_built_and_their_places_told(tmp_path: Path, capsys: pytest
     assert digits.startswith("digits: ready after ")
     (entry,) = [path for path in (tmp_path / "data" / "datasets" / "digits").iterdir() if path.is_dir()]
     assert digits.endswith(f" kB in {entry}")
-    assert toy2d.endswith("nothing to keep on disk")
+    assert toy2d == "toy2d: ready, made anew by every trial"
     assert summary == f"2 of 2 datasets ready in {tmp_path / 'data'}"
 
 
@@ -118,11 +119,33 @@ def test_a_trial_without_its_data_ends_at_once_and_says_what_to_run(
     assert main([*arguments, "--data", str(tmp_path / "data")]) == 1
     (row,) = pd.read_parquet(results / "rows").to_dict("records")
     assert (row["status"], row["error_type"]) == ("failed", "MissingFile")
-    assert row["error"].startswith(
-        "Run `python -m bench prepare --sweep small`, then this with --retry-failed. usps.bz2 is not in "
-    )
+    assert row["error"].startswith(f"Run `python -m bench prepare --sweep small --data {tmp_path / 'data'}` ")
+    assert "then this with --retry-failed. usps.bz2 is not in " in row["error"]
     assert "http://127.0.0.1:1/usps.bz2" in row["error"]
     assert row["train_seconds"] is None or pd.isna(row["train_seconds"])
+
+
+def test_a_trial_without_its_outliers_ends_at_once_too(no_usps: None, tmp_path: Path) -> None:
+    path, results, data = tmp_path / "sweeps.toml", tmp_path / "results", tmp_path / "my data"
+    path.write_text(SWEEPS.replace("datasets.usps = {}", "").replace("mnist-5k", "usps"))
+    assert main(["run", str(path), "--executor", "inline", "--results", str(results), "--data", str(data)]) == 1
+    (row,) = pd.read_parquet(results / "rows").to_dict("records")
+    assert (row["status"], row["error_type"]) == ("failed", "MissingFile")
+    assert f"--sweep small --data '{data}'`" in row["error"]
+    assert pd.isna(row["train_seconds"])
+
+
+def test_all_are_all_that_need_no_folder_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prepared: list[str] = []
+
+    def note(wanted: tuple[str, object], *_: object) -> bool:
+        prepared.append(wanted[0])
+        return True
+
+    monkeypatch.setattr(preparation, "_prepare_one", note)
+    assert main(["prepare", "--all", "--data", str(tmp_path)]) == 0
+    assert {"mnist", "celeba", "gaussians", "w2-benchmark"} < set(prepared)
+    assert "image-folder" not in prepared
 
 
 def test_the_page_of_datasets_is_up_to_date() -> None:

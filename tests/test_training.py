@@ -16,6 +16,7 @@ from bench.training import (
     ImageBatches,
     TimedOutError,
     Watch,
+    near,
     run_stage,
     run_steps,
     samplers,
@@ -61,6 +62,19 @@ def test_batches_of_images_on_the_device_are_those_of_the_memory_map() -> None:
     mapped = batches(4)
     for _ in range(6):
         assert torch.equal(next(resident), next(mapped))
+
+
+@pytest.mark.parametrize(
+    ("share", "free", "moved"), [(1.0, 21, True), (1.0, 19, False), (0.25, 81, True), (0.25, 79, False)]
+)
+def test_images_go_to_a_gpu_that_has_room_for_twice_as_many(
+    share: float, free: int, moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 100))
+    monkeypatch.setattr(torch, "empty", lambda shape, dtype, device: torch.zeros(shape, dtype=dtype))
+    images = near(IMAGES, torch.device("cuda"), share)
+    assert isinstance(images, torch.Tensor) is moved
+    np.testing.assert_array_equal(np.asarray(images), IMAGES)
 
 
 def test_a_batch_may_be_larger_than_the_set() -> None:

@@ -76,16 +76,15 @@ class CelebA(ImageDataset):
     def build(self, files: Mapping[str, Path]) -> dict[str, ImageSplit]:
         partition = _read_partition(files[PARTITION])
         labels = _read_attribute(files[ATTRIBUTES], self.attribute) if self.attribute else {}
-        splits = {}
-        for split, number in SPLITS.items():
-            names = [name for name, part in partition.items() if part == number]
-            if labels and (missing := [name for name in names if name not in labels]):
-                raise DataError(f"{files[ATTRIBUTES]} lacks {missing[0]}. Delete it to download it again")
-            splits[split] = ImageSplit(
-                images=self._read_photographs(files[PHOTOGRAPHS], names),
-                labels=np.array([labels[name] for name in names], np.int64) if labels else None,
-            )
-        return splits
+        if labels and (missing := [name for name in partition if name not in labels]):
+            raise DataError(f"{files[ATTRIBUTES]} lacks {missing[0]}. Delete it to download it again")
+        names = {split: [name for name in partition if partition[name] == number] for split, number in SPLITS.items()}
+        photographs = self._read_photographs(files[PHOTOGRAPHS], [name for part in names.values() for name in part])
+        ends = np.cumsum([len(part) for part in names.values()])
+        return {
+            split: ImageSplit(images, np.array([labels[name] for name in names[split]], np.int64) if labels else None)
+            for split, images in zip(SPLITS, np.split(photographs, ends[:-1]), strict=True)
+        }
 
     def _read_photographs(self, path: Path, names: list[str]) -> np.ndarray:
         """uint8 [N, 3, 64, 64], on disk."""

@@ -7,11 +7,13 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from datasets.base import SPLITS, DataError, ImageDataset, ImageSplit
+from datasets.cache import files_below
 from datasets.images.scratch import disk_images
 from datasets.images.splits import stratified_split, stratified_validation
+from datasets.photographs import read_photograph
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -22,8 +24,10 @@ class ImageFolder(ImageDataset):
     The folder has the subfolders train, test and, if there are to be other images than a tenth of those for training,
     validation; or none of them, and images are split at random, by a fixed permutation, into 70, 10 and 20%. With
     `classes`, a class is a subfolder of a split, or of the whole, and classes are split alike; without, subfolders mean
-    nothing. A trial's settings hold the folder's name, not what is in it, so that results compare only where the
-    folders are the same; an image that changes, comes or goes makes the arrays anew.
+    nothing. Links are followed; what is transparent lies on white.
+
+    A trial's settings hold the folder's name, not what is in it, so that results compare only where the folders are the
+    same; an image that changes, comes or goes makes the arrays anew.
 
     Args:
         folder: its name under `$BENCH_DATA/folders`.
@@ -54,6 +58,10 @@ class ImageFolder(ImageDataset):
         given = [split for split in SPLITS if (folder / split).is_dir()]
         if given and not {"train", "test"} <= set(given):
             raise DataError(f"{folder} has a folder {given[0]}; it needs both train and test, or no splits at all")
+        if given and (others := [path.name for path in folder.iterdir() if path.is_dir() and path.name not in SPLITS]):
+            raise DataError(
+                f"{folder} has a folder {others[0]} beside {', '.join(given)}; splits are {', '.join(SPLITS)}"
+            )
         paths = {split: _images(folder / split) for split in given} or {"train": _images(folder)}
         labels = self._labels(folder, paths, given)
         if "validation" not in paths:
@@ -95,11 +103,7 @@ class ImageFolder(ImageDataset):
         channels, size, _ = self.image_shape
         images = disk_images((len(paths), *self.image_shape), folder)
         for number, path in enumerate(paths):
-            try:
-                with Image.open(path) as image:
-                    upright = ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(f"cannot read {path}: {error}. Mend it or take it away") from error
+            upright = read_photograph(path, on_white=True).convert("RGB" if channels == 3 else "L")
             side = min(upright.size)
             left, top = (upright.width - side) // 2, (upright.height - side) // 2
             square = upright.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
@@ -109,5 +113,5 @@ class ImageFolder(ImageDataset):
 
 def _images(folder: Path) -> list[Path]:
     """Images anywhere in a folder, in alphabetical order; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path for path in files_below(folder) if path.suffix.lower() in SUFFIXES)
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))

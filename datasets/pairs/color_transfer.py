@@ -16,8 +16,8 @@ from torch import Tensor
 
 from datasets.base import Picture, Supplies
 from datasets.pairs.empirical import EmpiricalPair
-from datasets.pairs.photographs import content_sha256, read_photograph
 from datasets.pairs.recoloring import recolor
+from datasets.photographs import content_sha256, read_photograph
 
 SHIPPED = {"sklearn:china": "china.jpg", "sklearn:flower": "flower.jpg"}
 HELD_OUT = 0.1

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.base import DataError
-from datasets.pairs.photographs import read_photograph
+from datasets.photographs import read_photograph
 
 COLORS = 1 << 24
 CHUNK = 1 << 14

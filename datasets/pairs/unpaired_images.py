@@ -23,7 +23,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from datasets.base import DataError, Picture, Supplies
 from datasets.pairs.empirical import EmpiricalPair, as_points, draw
-from datasets.pairs.photographs import read_photograph
+from datasets.photographs import read_photograph
 
 GROUPS = {
     "skimage:day": ("coffee.png", "motorcycle_left.png"),

@@ -14,17 +14,18 @@ from PIL import Image, ImageOps
 from datasets.base import DataError
 
 UNREADABLE = (
-    *(OSError, ValueError, SyntaxError, OverflowError, MemoryError, struct.error),
+    *(OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError, struct.error),
     Image.DecompressionBombError,
 )
 """What Pillow raises of files that are damaged, too large or no images."""
 
 
-def read_photograph(path: Path, *, of_any_size: bool = False) -> Image.Image:
+def read_photograph(path: Path, *, of_any_size: bool = False, on_white: bool = False) -> Image.Image:
     """Any format that Pillow reads, as an RGB image turned upright; Pillow holds 4 bytes a pixel of it.
 
     Args:
         of_any_size: reads more than 179 megapixels too, which Pillow takes for an attack: for the user's own files.
+        on_white: lays what is transparent on white; by default its hidden colors show.
 
     Raises:
         DataError: there is no such file, or Pillow cannot read it, or its pixels are fractions or wide integers.
@@ -33,6 +34,9 @@ def read_photograph(path: Path, *, of_any_size: bool = False) -> Image.Image:
         with _of_any_size() if of_any_size else nullcontext(), Image.open(path) as image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
+            if on_white and image.has_transparency_data:
+                layers = Image.new("RGBA", image.size, "white"), image.convert("RGBA")
+                return Image.alpha_composite(*layers).convert("RGB")
             return _rgb(image)
     except FileNotFoundError as error:
         raise DataError(f"there is no photograph {path}: correct the path") from error
