@@ -25,7 +25,7 @@ class DeclaredAutoencoder(Autoencoder):
     from them is made in `setup`, which calls its parent's first.
 
     Raises:
-        ValueError: an integer among them is below 1; numbers of steps may be 0.
+        ValueError: an integer among them is below 1; numbers of steps may be 0, and those of pretraining.
     """
 
     def __init_subclass__(cls) -> None:
@@ -35,7 +35,7 @@ class DeclaredAutoencoder(Autoencoder):
         super().__init__(self.image_shape, latent_dim=self.latent_dim)
         for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, declared.name)
-            least = 0 if declared.name.endswith("_steps") else 1
+            least = 0 if declared.name.endswith("_steps") or declared.name.startswith("pretraining") else 1
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise ValueError(f"{self.name}: {declared.name} is {value}; it must be at least {least}")
         self.setup()
