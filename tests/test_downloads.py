@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def test_a_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
         path = fetch(file, tmp_path)
         assert path == tmp_path / "files" / "digits.bin"
         assert path.read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_two_who_want_a_file_at_once_download_it_once(server: Server, tmp_path: Path) -> None:
+    file = RemoteFile("digits.bin", server.offer(CONTENT), SHA256)
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: fetch(file, tmp_path), range(2)))
+    assert paths == [tmp_path / "files" / "digits.bin"] * 2
     assert len(server.requests) == 1
 
 

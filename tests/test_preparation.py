@@ -63,6 +63,19 @@ def test_one_that_cannot_be_had_does_not_stop_the_others(
     assert lines[3].startswith("2 of 3 datasets ready")
 
 
+def test_datasets_of_a_sweep_have_its_options_at_its_scale(
+    no_usps: None, sweeps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweeps.write_text(f"{SWEEPS}\n[sweep.small.paper]\ndatasets.sprites = {{ size = 32, train = 100 }}\n")
+    main(["prepare", "--sweep", "small", "--sweeps", str(sweeps), "--scale", "paper", "--data", str(tmp_path)])
+    assert {line.split(":")[0] for line in capsys.readouterr().out.splitlines()[:-1]} == {
+        "digits",
+        "usps",
+        "mnist-5k",  # for outliers
+        "sprites size=32 train=100",
+    }
+
+
 def test_verification_builds_nothing_and_finds_what_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["prepare", "digits", "--data", str(tmp_path)]
     assert main([*arguments, "--verify"]) == 1
