@@ -1,4 +1,4 @@
-"""Small files in place of a data set's downloads, and what becomes of those that have ten classes."""
+"""Small files in place of a data set's downloads, whole and damaged, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def assert_split(splits: Mapping[str, ImageSplit], train: np.ndarray, test: np.n
     assert found == dict(zip(map(bytes, train), TRAIN.tolist(), strict=True))
     np.testing.assert_array_equal(splits["test"].images, test)
     np.testing.assert_array_equal(splits["test"].labels, TEST)
+
+
+def flipped(content: bytes) -> bytes:
+    """One byte changed in the middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+def factors_of(split: ImageSplit) -> np.ndarray:
+    assert split.factors is not None
+    assert split.factors.dtype == np.int64
+    return split.factors
