@@ -95,7 +95,7 @@ class ImageBatches:
             batch = self.images[index.to(self.images.device)]
         else:
             batch = torch.from_numpy(self.images[index.numpy()]).to(self.device)
-        return torch.div(batch, 255)  # to float32 in one pass
+        return batch.float().div_(255)
 
 
 def near(images: np.ndarray, device: torch.device, share: float = 1.0) -> np.ndarray | Tensor:
