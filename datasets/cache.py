@@ -45,10 +45,10 @@ def load_splits(
     Raises:
         DataError: a file or folder cannot be had, or the cache cannot be written.
     """
+    files: dict[str, Path] = {}
 
-    entry = splits_entry(dataset, options, root)
-    if _open(entry) is None:  # files first, as in a folder that cannot be written there may be no lock
-        files = {file.name: get_file(file, root) for file in dataset.files}
+    def collect() -> None:
+        files.update({file.name: get_file(file, root) for file in dataset.files})
 
     def build() -> dict[str, np.ndarray]:
         folders = {folder: root / "folders" / folder for folder in dataset.folders}
@@ -63,7 +63,7 @@ def load_splits(
         return {f"{split}-{name}": array for (split, name), array in made.items() if array is not None}
 
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in SPLITS}
-    for name, array in remember(entry, build).items():
+    for name, array in remember(splits_entry(dataset, options, root), build, collect).items():
         split, _, field_name = name.partition("-")
         found[split][field_name] = array
     return {name: ImageSplit(**arrays) for name, arrays in found.items()}
@@ -82,13 +82,15 @@ def load_pair(dataset: PairDataset, options: Mapping[str, Any], root: Path, supp
         DataError: a file cannot be had, or the cache cannot be written.
     """
     entry = pair_entry(dataset, options, root, supplies)
-    if entry is None:
-        dataset.load(dataset.build(supplies))
-        return
-    if _open(entry) is None:  # as for `load_splits`
+
+    def build() -> Mapping[str, np.ndarray]:
+        return dataset.build(supplies)
+
+    def collect() -> None:
         for file in dataset.files:
             supplies.file(file)
-    dataset.load(remember(entry, lambda: dataset.build(supplies)))
+
+    dataset.load(remember(entry, build, collect) if entry else build())
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,22 @@ def pair_entry(dataset: PairDataset, options: Mapping[str, Any], root: Path, sup
     return Entry({**_identity(dataset, options), **made_from}, root / "datasets" / dataset.name)
 
 
-def remember(entry: Entry, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def remember(
+    entry: Entry, build: Callable[[], Mapping[str, np.ndarray]], collect: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
     """Arrays by name, memory-mapped and read-only: those of an entry, built first if need be.
 
+    Args:
+        build: makes them, under the entry's lock.
+        collect: what `build` needs; called before there is a lock, which a folder that cannot be written does not give.
+
     Raises:
-        DataError: the cache cannot be written, or what `build` raises.
+        DataError: the cache cannot be written, or what `build` and `collect` raise.
     """
     arrays = _open(entry)
     if arrays is not None:
         return arrays
+    collect()
     with locked(entry.path):
         arrays = _open(entry)  # another process may have built it while this one waited
         if arrays is None:

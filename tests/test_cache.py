@@ -319,7 +319,9 @@ def test_an_entry_that_another_machine_finished_first_is_read(
     assert [path.name for path in entries(tmp_path)] == [entry.name]
 
 
-def test_what_a_build_says_of_a_file_names_its_address_checksum_and_folder(ramps: Ramps, tmp_path: Path) -> None:
+def test_what_a_build_says_of_a_file_names_its_address_checksum_and_folder(
+    ramps: Ramps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(files: Mapping[str, Path]) -> dict[str, ImageSplit]:
         raise DataError(f"cannot read {files['levels']}: damaged. Delete it to download it again")
 
@@ -328,7 +330,7 @@ def test_what_a_build_says_of_a_file_names_its_address_checksum_and_folder(ramps
     for name in checksums:
         (tmp_path / "files" / name).write_text(name)
     ramps.files = tuple(RemoteFile(name, f"http://127.0.0.1:1/{name}", sha256) for name, sha256 in checksums.items())
-    ramps.build = fail  # type: ignore[method-assign]  # of this one instance
+    monkeypatch.setattr(ramps, "build", fail)
     with pytest.raises(DataError, match=r"levels: damaged\. Delete it to download it again\. ") as raised:
         load_splits(ramps, {"size": 4}, tmp_path)
     for fact in ("http://127.0.0.1:1/levels", checksums["levels"], str(tmp_path / "files")):

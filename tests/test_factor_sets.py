@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from datasets.cache import load_splits
 from datasets.images.cars3d import Cars3D
 from datasets.images.dsprites import DSprites
 from datasets.images.factor_grid import FactorGrid
-from datasets.images.mpi3d import Mpi3D
+from datasets.images.mpi3d import Mpi3D, Variant
 from datasets.images.shapes3d import Shapes3D
 from datasets.images.sprites import FACTORS as SPRITES_FACTORS
 from tests.small_downloads import factors_of, flipped, place
@@ -208,8 +208,8 @@ def arms() -> np.ndarray:
 
 
 def test_a_variant_of_mpi3d_needs_its_own_file() -> None:
-    for variant in ("toy", "realistic", "real"):
-        assert [file.name for file in Mpi3D(variant=variant).files] == [f"mpi3d_{variant}.npz"]  # type: ignore[arg-type]
+    for variant in get_args(Variant):
+        assert [file.name for file in Mpi3D(variant=variant).files] == [f"mpi3d_{variant}.npz"]
     assert len({file.md5 for file in Mpi3D.files}) == 3
 
 

@@ -64,6 +64,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         found = loadmat(path, variable_names=["X", "y"])
+    # NotImplementedError is what the reader raises of a MATLAB 7.3 file, which is HDF5; the others, of damaged ones.
     except (OSError, LookupError, MatReadError, NotImplementedError, TypeError, ValueError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}. Delete it to download it again") from error
     if missing := {"X", "y"} - found.keys():

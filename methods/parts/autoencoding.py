@@ -33,18 +33,17 @@ class DeclaredAutoencoder(Autoencoder):
 
     def __post_init__(self) -> None:
         super().__init__(self.image_shape, latent_dim=self.latent_dim)
-        for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, declared.name)
-            least = 0 if declared.name.endswith("_steps") or declared.name.startswith("pretraining") else 1
+        declared = [field.name for field in fields(self)]  # type: ignore[arg-type]  # subclasses are dataclasses
+        for name in declared:
+            value = getattr(self, name)
+            least = 0 if name.endswith("_steps") or name.startswith("pretraining") else 1
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
-                raise ValueError(f"{self.name}: {declared.name} is {value}; it must be at least {least}")
+                raise ValueError(f"{self.name}: {name} is {value}; it must be at least {least}")
         self.setup()
         made = {*self._modules, *self._parameters, *self._buffers}
-        for declared in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            if declared.name in made:
-                raise TypeError(
-                    f"{self.name}: {declared.name} is a hyperparameter; name the part made from it otherwise"
-                )
+        for name in declared:
+            if name in made:
+                raise TypeError(f"{self.name}: {name} is a hyperparameter; name the part made from it otherwise")
 
     def setup(self) -> None:
         """Makes networks and optimizers."""
