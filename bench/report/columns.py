@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.formatting import unit
 from bench.report.records import Section, differing, option_text
-from bench.statistics import BOARD
+from bench.statistics.leaderboards import BOARD
 
 TABLE_TITLES = {"latent": "Latent fit"}
 """Titles of tables where the name with a capital is not enough."""

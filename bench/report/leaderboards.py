@@ -14,7 +14,9 @@ from bench.published import STATUSES, comparison, is_of, published_table
 from bench.report.columns import DATASET, Column, board_keys, layout
 from bench.report.formatting import ABSENT, measurement
 from bench.report.records import MISSING, Section, Setting
-from bench.statistics import Interval, leaderboard, verdict
+from bench.statistics.intervals import Interval
+from bench.statistics.leaderboards import leaderboard
+from bench.statistics.verdicts import verdict
 
 NOT_COMPARED = "not comparable"
 EXPLAINED = (NOT_COMPARED, "undecided")

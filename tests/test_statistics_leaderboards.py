@@ -1,14 +1,13 @@
-"""Known answers for intervals, ties, ranks and verdicts."""
+"""Known answers for ties and ranks of leaderboards."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from bench.statistics import BOARD, Interval, distinguishable, leaderboard, t_interval, verdict
+from bench.statistics.leaderboards import BOARD, distinguishable, leaderboard
 
 COLUMN = {
     "dataset": "gaussians",
@@ -44,25 +43,6 @@ def plan(settings: dict[str, int], references: tuple[str, ...] = ()) -> pd.DataF
         for setting, seeds in settings.items()
         for seed in range(seeds)
     )
-
-
-def test_interval_of_one_to_five_is_the_textbook_one():
-    mean, half_width = t_interval([1, 2, 3, 4, 5])
-    assert mean == 3
-    assert half_width == pytest.approx(2.776445 * math.sqrt(2.5) / math.sqrt(5), rel=1e-6)
-
-
-def test_one_value_has_no_interval_and_none_is_an_error():
-    assert t_interval([0.25]) == Interval(0.25, None)
-    with pytest.raises(ValueError, match="no values"):
-        t_interval([])
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 10])
-def test_interval_covers_the_true_mean_95_times_in_a_hundred(count: int):
-    draws = np.random.default_rng(count).normal(3.0, 2.0, size=(4000, count))
-    hits = [abs(mean - 3.0) <= half_width for mean, half_width in map(t_interval, draws)]
-    assert np.mean(hits) == pytest.approx(0.95, abs=0.012)
 
 
 def test_leaderboard_ranks_by_mean_in_the_metric_s_direction():
@@ -145,29 +125,3 @@ def test_no_rows_make_an_empty_leaderboard_with_its_columns():
     board = leaderboard(rows({"a": [None]}), plan({"a": 1}))
     assert board.empty
     assert {"mean", "rank", "best", *BOARD} <= set(board.columns)
-
-
-def published(text: str, uncertainty: float | None = None) -> dict[str, object]:
-    bound = text[0] if text[0] in "<>~" else ""
-    return {"value": float(text.strip("<>~")), "bound": bound, "uncertainty": uncertainty, "value_published": text}
-
-
-@pytest.mark.parametrize(
-    ("ours", "text", "uncertainty", "direction", "word"),
-    [
-        (Interval(0.4, None), "<1", None, "min", "agrees"),
-        (Interval(1.2, None), "<1", None, "min", "worse"),
-        (Interval(60.0, None), ">50", None, "min", "agrees"),
-        (Interval(20.0, None), ">50", None, "min", "better"),
-        (Interval(3.7, None), "3.7", None, "min", "undecided"),
-        (Interval(3.79, 0.05), "3.7", None, "min", "agrees"),  # 0.05 of interval and 0.05 of rounding
-        (Interval(3.81, 0.05), "3.7", None, "min", "worse"),
-        (Interval(3.50, 0.05), "3.7", None, "min", "better"),
-        (Interval(3.50, 0.05), "3.7", None, "max", "worse"),
-        (Interval(50.0, 1.0), "55.0", 4.2, "min", "agrees"),
-        (Interval(50.4, 0.5), "~49", None, "min", "agrees"),  # a whole unit where it is called approximate
-        (Interval(0.0061, 0.00005), "6e-3", None, "max", "agrees"),
-    ],
-)
-def test_verdicts(ours: Interval, text: str, uncertainty: float | None, direction: str, word: str):
-    assert verdict(ours, published(text, uncertainty), direction).word == word

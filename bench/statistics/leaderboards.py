@@ -1,4 +1,4 @@
-"""Aggregation over seeds, ties, ranks and verdicts: data frames in, data frames out.
+"""Aggregation over seeds, ties and ranks within a column of a leaderboard.
 
 What is pooled: values of one method setting over seeds, within one BOARD key. A different split, metric version,
 protocol or number of samples is a different number, and gets a column of its own.
@@ -12,42 +12,17 @@ under a seed), Welch's otherwise. With one seed there is no test, and only cells
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.statistics.intervals import CONFIDENCE, t_interval
+
 BOARD = ["dataset", "dataset_options", "dataset_version", "split", "metric", "metric_version", "protocol", "n_samples"]
 """Columns that must agree for values to be pooled, ranked or compared."""
-
-CONFIDENCE = 0.95
-
-
-class Interval(NamedTuple):
-    """A mean with the half-width of its interval; None where one value gives no interval."""
-
-    mean: float
-    half_width: float | None
-
-
-class Verdict(NamedTuple):
-    """How ours stands to a published number, in one word, and why."""
-
-    word: str
-    reason: str
-
-
-def t_interval(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """Mean and half-width of the Student-t interval; raises ValueError for no values."""
-    array = np.asarray(values, dtype=float)
-    if not array.size:
-        raise ValueError("no values, no interval")
-    if array.size == 1:
-        return Interval(float(array[0]), None)
-    quantile = stats.t.ppf(0.5 + confidence / 2, array.size - 1)
-    return Interval(float(array.mean()), float(quantile * array.std(ddof=1) / math.sqrt(array.size)))
 
 
 def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
@@ -104,31 +79,6 @@ def distinguishable(one: pd.Series, other: pd.Series, level: float = 1 - CONFIDE
     return bool(stats.ttest_ind(one, other, equal_var=False).pvalue < level)
 
 
-def verdict(ours: Interval, published: Mapping[str, Any], direction: str) -> Verdict:
-    """Compares a cell with a comparable published number (a row of `bench.published`).
-
-    "agrees": our interval and theirs overlap, theirs being ± its stated uncertainty and its rounding, or the bound
-    holds for our mean. "better" and "worse": they do not. "undecided": one seed has no interval, and the published
-    number is no bound.
-    """
-    value, bound = float(published["value"]), published["bound"]
-    if bound in ("<", ">"):
-        holds = ours.mean < value if bound == "<" else ours.mean > value
-        if holds:
-            return Verdict("agrees", f"our mean satisfies {bound}{value:g}")
-        return Verdict("better" if (bound == ">") == (direction == "min") else "worse", f"not {bound}{value:g}")
-    if ours.half_width is None:
-        return Verdict("undecided", "one seed has no interval")
-    uncertainty = published["uncertainty"]
-    theirs = 0.0 if pd.isna(uncertainty) else float(uncertainty)
-    margin = ours.half_width + theirs + _rounding(published["value_published"], value, approximate=bound == "~")
-    difference = ours.mean - value
-    if abs(difference) <= margin:
-        return Verdict("agrees", "the intervals overlap")
-    better = (difference < 0) == (direction == "min")
-    return Verdict("better" if better else "worse", "the intervals do not overlap")
-
-
 def _cell(board: Mapping[str, Any], setting: str, values: pd.Series, counts: pd.Series) -> dict[str, Any]:
     mean, half_width = t_interval(values.to_numpy())
     planned = int(counts.get((board["dataset"], board["dataset_options"], setting), 0))
@@ -151,15 +101,3 @@ def _best(samples: Mapping[str, pd.Series], direction: str) -> set[str]:
     leader = pick(samples, key=lambda setting: samples[setting].mean())
     best = {setting for setting, values in samples.items() if not distinguishable(values, samples[leader])}
     return best if len(best) < len(samples) or len(samples) == 1 else set()
-
-
-def _rounding(text: str, value: float, *, approximate: bool) -> float:
-    """Half a unit of the last printed digit; a whole one where the number is called approximate."""
-    printed = text.strip("<>~ ")
-    try:
-        matches = float(printed) == value
-    except ValueError:
-        matches = False
-    mantissa, _, exponent = (printed if matches else f"{value:g}").partition("e")
-    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-    return unit if approximate else unit / 2

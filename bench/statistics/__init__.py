@@ -1,0 +1,1 @@
+"""Statistics of measured values: data frames in, data frames out; no plotting, no reading of files."""
