@@ -44,10 +44,14 @@ class Cell:
 
 @dataclass
 class PublishedCell:
-    """A published number: as printed, with its verdict and reason, and where it was read."""
+    """A published number: as printed, with its verdict and reason, and where it was read.
+
+    bound: "<", ">" or "~" where the paper gives no exact value, else empty.
+    """
 
     text: str
     value: float
+    bound: str
     verdict: str
     reason: str
     source: str
@@ -249,6 +253,7 @@ def _shown(board: Board, published: Mapping[str, Any], word: str, reason: str) -
     return PublishedCell(
         text=published["value_published"] + uncertainty,
         value=float(published["value"]),
+        bound=published["bound"],
         verdict=word,
         reason=reason,
         source=f"{source} ({published['source']}; {published['status']})",
