@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +21,29 @@ class Interval(NamedTuple):
 
 def t_interval(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     """Mean and half-width of the Student-t interval; raises ValueError for no values."""
+    return _interval(values, lambda count: 1 / count, confidence)
+
+
+def prediction_interval(
+    values: Sequence[float] | np.ndarray, runs: int = 1, confidence: float = CONFIDENCE
+) -> Interval:
+    """Mean and half-width of the interval for the mean of `runs` further runs, given these values of ours.
+
+    m ± t s √(1/n + 1/runs) with n − 1 degrees of freedom, where further runs are draws from the same normal
+    distribution: Hahn & Meeker 1991, Statistical Intervals, section 4.8. Raises ValueError for no values and for
+    runs < 1.
+    """
+    if runs < 1:
+        raise ValueError(f"a prediction is for 1 run or more, not {runs}")
+    return _interval(values, lambda count: 1 / count + 1 / runs, confidence)
+
+
+def _interval(values: Sequence[float] | np.ndarray, share: Callable[[int], float], confidence: float) -> Interval:
+    """share: of n values, the variance of what the interval is for, in units of the variance of one."""
     array = np.asarray(values, dtype=float)
     if not array.size:
         raise ValueError("no values, no interval")
     if array.size == 1:
         return Interval(float(array[0]), None)
     quantile = stats.t.ppf(0.5 + confidence / 2, array.size - 1)
-    return Interval(float(array.mean()), float(quantile * array.std(ddof=1) / math.sqrt(array.size)))
+    return Interval(float(array.mean()), float(quantile * array.std(ddof=1) * math.sqrt(share(array.size))))
