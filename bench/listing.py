@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.errors import UserError
 from bench.options import nearest
-from bench.store import Store
+from bench.store import Results, Store
 
 COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads")
 PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")
@@ -50,13 +50,7 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     """
     store = Store(results)
     found = store.read()
-    matches = sorted(trial_id for trial_id in found.trials if trial_id.startswith(prefix))
-    if not matches:
-        near = nearest(prefix, [trial_id[: len(prefix)] for trial_id in found.trials]) if found.trials else "no trials"
-        raise UserError(f'no trial "{prefix}" in {store.root}: {near}')
-    if len(matches) > 1:
-        raise UserError(f'"{prefix}" begins {len(matches)} trial ids: {", ".join(m[:16] for m in matches[:5])}')
-    trial_id = matches[0]
+    trial_id = find_trial(prefix, found, store.root)
     record = found.trials[trial_id]
     rows = found.rows[found.rows["trial_id"] == trial_id]
 
@@ -93,6 +87,20 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     for path in store.artifacts(trial_id).values():
         line("artifact", path)
     return 0 if first["status"] == "ok" else 1
+
+
+def find_trial(prefix: str, found: Results, where: Path) -> str:
+    """The id, of the trials found in the folder `where`, that begins with `prefix`.
+
+    Raises UserError where no trial's id does, or several trials' ids do.
+    """
+    matches = sorted(trial_id for trial_id in found.trials if trial_id.startswith(prefix))
+    if not matches:
+        near = nearest(prefix, [trial_id[: len(prefix)] for trial_id in found.trials]) if found.trials else "no trials"
+        raise UserError(f'no trial "{prefix}" in {where}: {near}')
+    if len(matches) > 1:
+        raise UserError(f'"{prefix}" begins {len(matches)} trial ids: {", ".join(m[:16] for m in matches[:5])}')
+    return matches[0]
 
 
 def _methods() -> Table:
