@@ -56,8 +56,10 @@ def run(options: argparse.Namespace) -> int:
         options.sweeps,
         scale=options.scale,
         only=options.only,
+        conditions=options.where,
         everything=options.all,
         seeds=options.seeds,
+        cpu=options.cpu,
         executor=options.executor,
         address=options.address,
         results=options.results,
@@ -145,6 +147,28 @@ def _parser() -> argparse.ArgumentParser:
             help="folder of datasets and caches (default: $BENCH_DATA or ~/.cache/ot-bench)",
         )
 
+    def where(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--where",
+            action="append",
+            default=[],
+            metavar="CONDITION",
+            help='only trials with such options, as "dim<=64" or "method=w2gn"; may be given several times',
+        )
+
+    def execution(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--executor",
+            choices=("ray", "inline"),
+            default="ray",
+            help="ray: in parallel, through Ray Tune (default); inline: one after another in this process",
+        )
+        added.add_argument(
+            "--address",
+            help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here)",
+        )
+        added.add_argument("--cpu", action="store_true", help="run on CPUs even what asks for GPUs")
+
     added = verb("run", run, "Run the trials of a sweeps.toml that have no ok row yet.", EPILOG)
     added.add_argument("sweeps", type=Path, help="the file that says what to run, such as sweeps.toml")
     scale(added)
@@ -156,17 +180,10 @@ def _parser() -> argparse.ArgumentParser:
         help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id; "
         "may be given several times",
     )
+    where(added)
     added.add_argument("--all", action="store_true", help="also the sweeps marked optional = true")
     added.add_argument("--seeds", type=_positive, metavar="N", help="seeds 0 … N-1 in place of each sweep's own")
-    added.add_argument(
-        "--executor",
-        choices=("ray", "inline"),
-        default="ray",
-        help="ray: in parallel, through Ray Tune (default); inline: one after another in this process",
-    )
-    added.add_argument(
-        "--address", help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here)"
-    )
+    execution(added)
     results(added)
     data(added)
     added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")

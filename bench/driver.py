@@ -15,9 +15,9 @@ from bench.across import measure_across_seeds
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
 from bench.progress import RunDisplay
-from bench.selection import select
+from bench.selection import on_cpu, select, where
 from bench.store import STATUSES, Store
-from bench.sweeps import load_sweeps
+from bench.sweeps import Sweep, load_sweeps
 from datasets.cache import data_root
 
 OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130
@@ -30,8 +30,10 @@ def run_sweeps(
     *,
     scale: str = "quick",
     only: Sequence[str] = (),
+    conditions: Sequence[str] = (),
     everything: bool = False,
     seeds: int | None = None,
+    cpu: bool = False,
     executor: str = "ray",
     address: str | None = None,
     results: Path = Path("results"),
@@ -45,10 +47,36 @@ def run_sweeps(
 
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
-    console = console or Console()
     sweeps = load_sweeps(path, scale)
-    trials = select(sweeps, only=only, everything=everything, seeds=seeds)
-    store = Store(results)
+    trials = where(select(sweeps, only=only, everything=everything, seeds=seeds), conditions)
+    return run_trials(
+        on_cpu(trials) if cpu else trials,
+        sweeps,
+        Store(results),
+        (data or data_root()).resolve(),
+        console or Console(),
+        executor=executor,
+        address=address,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+        force=force,
+    )
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    sweeps: Sequence[Sweep],
+    store: Store,
+    data: Path,
+    console: Console,
+    *,
+    executor: str,
+    address: str | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    force: bool = False,
+) -> int:
+    """Runs those of the trials, which are of these sweeps, that have no ok row yet; returns the exit status."""
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     waiting = [trial for trial in trials if _is_waiting(statuses[trial], retry_failed=retry_failed, force=force)]
     if dry_run:
@@ -59,7 +87,7 @@ def run_sweeps(
     whole = {sweep.name: {trial.id for trial in sweep.trials()} for sweep in sweeps}
     for name, of_sweep in _by_sweep(trials).items():
         records = {trial.id: trial.to_record() for trial in of_sweep}
-        store.write_plan(name, scale, records, extend=not whole[name] <= records.keys())
+        store.write_plan(name, of_sweep[0].scale, records, extend=not whole[name] <= records.keys())
     if not waiting:
         console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
         completed = True
@@ -67,9 +95,7 @@ def run_sweeps(
         done = len(trials) - len(waiting)
         console.print(f"{len(waiting)} trials to run{f', {done} already done' if done else ''}")
         with RunDisplay(console, len(waiting)) as display:
-            completed = execute(
-                waiting, store, (data or data_root()).resolve(), display, executor=executor, address=address
-            )
+            completed = execute(waiting, store, data, display, executor=executor, address=address)
     measure_across_seeds(trials, store)
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     _show_summary(console, statuses, store)

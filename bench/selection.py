@@ -1,14 +1,31 @@
-"""Which trials of the sweeps a command line means."""
+"""Which trials of the sweeps a command line means, and on what they run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
-from bench.identity import Trial
+from bench.errors import UserError
+from bench.identity import Resources, Trial
 from bench.options import nearest
 from bench.registry import UnknownNameError
 from bench.sweeps import Sweep
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+CONDITION = re.compile(r"\s*([\w-]+)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*")
+
+
+class ConditionError(UserError):
+    """A condition of --where that cannot be read, or that no trial can meet."""
 
 
 def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, seeds: int | None) -> list[Trial]:
@@ -33,6 +50,61 @@ def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, se
     if not only:
         chosen = {t.sweep + t.id: t for t in trials if everything or t.sweep not in optional}
     return [t for t in trials if t.sweep + t.id in chosen]
+
+
+def where(trials: Sequence[Trial], conditions: Sequence[str]) -> list[Trial]:
+    """The trials that meet all conditions, such as "dim<=64" or "method=w2gn".
+
+    A name is kind, dataset, method, seed, an option of the dataset or a hyperparameter of the method; a trial without
+    such an option does not meet the condition. = and != compare as text (lists as 128x64), the others as numbers.
+
+    Raises ConditionError for a condition that is none, names nothing any trial has, or leaves no trial.
+    """
+    for condition in conditions:
+        found = CONDITION.fullmatch(condition)
+        if not found:
+            raise ConditionError(f'--where "{condition}": expected NAME, one of = != < <= > >=, and a value')
+        name = found[1]
+        facts = [_facts(trial) for trial in trials]
+        if not any(name in fact for fact in facts):
+            known = {key for fact in facts for key in fact}
+            raise ConditionError(f'--where "{condition}": no trial has "{name}": {nearest(name, known)}')
+        trials = [
+            t for t, fact in zip(trials, facts, strict=True) if name in fact and _holds(fact[name], *found.groups())
+        ]
+        if not trials:
+            values = dict.fromkeys(_text(fact[name]) for fact in facts if name in fact)
+            raise ConditionError(f'--where "{condition}" leaves no trial; {name} is {", ".join(values)}')
+    return list(trials)
+
+
+def on_cpu(trials: Sequence[Trial]) -> list[Trial]:
+    """The same trials without GPUs: resources are no part of a trial's identity."""
+    return [replace(trial, resources=Resources(cpus=trial.resources.cpus)) for trial in trials]
+
+
+def _facts(trial: Trial) -> Mapping[str, Any]:
+    named = {"kind": trial.kind, "dataset": trial.dataset.name, "method": trial.method.name, "seed": trial.seed}
+    return {**trial.method.options, **trial.dataset.options, **named}
+
+
+def _holds(value: Any, name: str, comparison: str, wanted: str) -> bool:
+    if comparison in ("=", "!="):
+        return (_text(value) == wanted) == (comparison == "=")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return COMPARISONS[comparison](value, float(wanted))
+    except ValueError:
+        raise ConditionError(f'--where "{name}{comparison}{wanted}": {comparison} takes a number') from None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "x".join(map(_text, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _matches(pattern: str, trial: Trial) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.registry import UnknownNameError
-from bench.selection import select
+from bench.selection import ConditionError, on_cpu, select, where
 from bench.sweeps import SCALES, Sweep, SweepsError, load_sweeps
 
 SweepsFile = Callable[[str], Path]
@@ -287,6 +287,45 @@ def test_a_pattern_that_matches_nothing_names_near_matches(sweeps_file: SweepsFi
 def test_seeds_can_be_replaced(sweeps_file: SweepsFile) -> None:
     trials = select(load_sweeps(sweeps_file(GOOD), "quick"), only=["pairs/w2gn"], everything=False, seeds=4)
     assert {trial.seed for trial in trials} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["method=w2gn"], {("w2gn", 2), ("w2gn", 4)}),
+        (["dim<=2"], {("w2gn", 2), ("lsot", 2)}),
+        (["dim>2", "method!=w2gn"], {("lsot", 4)}),
+        (["epsilon>0.05"], {("lsot", 2), ("lsot", 4)}),  # w2gn has no such option
+    ],
+)
+def test_conditions_choose_trials_by_their_options(
+    sweeps_file: SweepsFile, conditions: list[str], expected: set[tuple[str, int]]
+) -> None:
+    trials = [t for t in load_sweeps(sweeps_file(GOOD), "quick")[0].trials() if t.seed == 0]
+    assert {(t.method.name, t.dataset.options["dim"]) for t in where(trials, conditions)} == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("dim", "expected NAME"),
+        ("dmi<=4", 'no trial has "dmi": did you mean "dim"'),
+        ("dim<2", "leaves no trial; dim is 2, 4"),
+        ("dim<eight", "< takes a number"),
+    ],
+)
+def test_a_condition_that_leaves_nothing_says_why(sweeps_file: SweepsFile, condition: str, message: str) -> None:
+    trials = load_sweeps(sweeps_file(GOOD), "quick")[0].trials()
+    with pytest.raises(ConditionError, match=message):
+        where(trials, [condition])
+
+
+def test_without_gpus_a_trial_is_the_same(sweeps_file: SweepsFile) -> None:
+    text = GOOD.replace("[sweep.pairs]", "[sweep.pairs]\nresources = { cpus = 2, gpus = 0.5 }")
+    trial = load_sweeps(sweeps_file(text), "quick")[0].trials()[0]
+    (there,) = on_cpu([trial])
+    assert (trial.resources.gpus, there.resources.gpus, there.resources.cpus) == (0.5, 0, 2)
+    assert there.id == trial.id
 
 
 @pytest.mark.parametrize("scale", SCALES)
