@@ -17,11 +17,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 
 from bench.errors import UserError
 
+Read = TypeVar("Read")
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
 
@@ -83,6 +85,9 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 
+IDENTIFYING = ("trial_id", "sweep", "scale", "status")
+"""Columns without which a row cannot be told apart from others."""
+
 CURVE_SCHEMA = pa.schema(
     [
         ("trial_id", pa.string()),
@@ -103,14 +108,20 @@ class StoreError(UserError):
 class Results:
     """What lies under a results folder, as data frames.
 
-    rows: columns of ROW_SCHEMA. trials: trial_id -> the trial as it was planned (see `Store.plan`), from plans and
-    from the rows' own files. problems: one sentence a file that could not be read.
+    rows: columns of ROW_SCHEMA. trials: trial_id -> the trial as it was planned, from plans and from the rows' own
+    files. plans: (sweep, scale) -> the same of each trial it consists of. problems: one sentence a file that could not
+    be read.
     """
 
     rows: pd.DataFrame
     trials: dict[str, dict[str, Any]]
-    planned: dict[tuple[str, str], list[str]]
+    plans: dict[tuple[str, str], dict[str, dict[str, Any]]]
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def planned(self) -> dict[tuple[str, str], list[str]]:
+        """(sweep, scale) -> the ids of its trials."""
+        return {key: list(trials) for key, trials in self.plans.items()}
 
 
 class Store:
@@ -224,48 +235,55 @@ class Store:
 
     def read(self) -> Results:
         """Everything readable; foreign and corrupt files are named in `problems` and left alone."""
-        frames, trials, problems = [], {}, []
-        planned: dict[tuple[str, str], list[str]] = {}
+        tables: list[pa.Table] = []
+        trials: dict[str, dict[str, Any]] = {}
+        problems: list[str] = []
+        plans: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         for path in sorted((self.root / "plans").glob("[!._]*.json")):
             try:
                 plan = json.loads(path.read_text())
-                planned[plan["sweep"], plan["scale"]] = list(plan["trials"])
+                plans[plan["sweep"], plan["scale"]] = dict(plan["trials"])
                 trials.update(plan["trials"])
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 problems.append(f"{path}: not a readable plan ({_one_line(error)})")
-        for path in sorted((self.root / "rows").glob("**/[!._]*")):
-            if path.is_dir():
-                continue
-            try:
-                table = pq.read_table(path, partitioning=None)
-                missing = [name for name in ROW_SCHEMA.names if name not in table.column_names]
-                if missing:
-                    problems.append(f"{path}: not a file of ours, it lacks the column {missing[0]}")
-                    continue
+        paths = [path for path in sorted((self.root / "rows").glob("**/[!._]*")) if not path.is_dir()]
+        for path, (table, problem) in zip(paths, _in_parallel(self._read_rows, paths), strict=True):
+            problems += [problem] if problem else []
+            if table is not None:
                 metadata = table.schema.metadata or {}
-                members = _members(metadata) or {}
-                if any(self.fingerprint(path.parent.name, trial) != known for trial, known in members.items()):
-                    continue  # rows across seeds of trials that have run again; a run will measure them anew
-                frames.append(table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA))
                 if b"trial" in metadata:
                     trials[path.stem] = json.loads(metadata[b"trial"])
-            except (pa.ArrowException, OSError, ValueError) as error:
-                problems.append(f"{path}: cannot be read as Parquet ({_one_line(error)})")
-        rows = pa.concat_tables(frames) if frames else ROW_SCHEMA.empty_table()
-        return Results(rows.to_pandas(), trials, planned, problems)
+                tables.append(table.replace_schema_metadata(None))
+        rows = pa.concat_tables(tables) if tables else ROW_SCHEMA.empty_table()
+        return Results(rows.to_pandas(), trials, plans, problems)
+
+    def _read_rows(self, path: Path) -> tuple[pa.Table | None, str]:
+        """A file of rows, or what is wrong with it; neither for rows across seeds that are out of date."""
+        try:
+            table = pq.ParquetFile(path).read(use_threads=False)
+            missing = [name for name in ROW_SCHEMA.names if name not in table.column_names]
+            if missing:
+                return None, f"{path}: not a file of ours, it lacks the column {missing[0]}"
+            table = table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA.with_metadata(table.schema.metadata))
+            empty = [name for name in IDENTIFYING if table[name].null_count]
+            if empty:
+                return None, f"{path}: not a file of ours, its column {empty[0]} has a line without a value"
+            metadata = table.schema.metadata or {}
+            json.loads(metadata.get(b"trial", b"{}"))
+            members = _members(metadata) or {}
+            if any(self.fingerprint(path.parent.name, trial) != known for trial, known in members.items()):
+                return None, ""  # rows across seeds of trials that have run again; a run will measure them anew
+            return table, ""
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            return None, f"{path}: cannot be read as Parquet ({_one_line(error)})"
 
     def read_curves(self, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
         """Curves of the given trials, or of all; columns of CURVE_SCHEMA. Unreadable files are passed over."""
         wanted = None if trial_ids is None else set(trial_ids)
-        frames = []
-        for path in sorted((self.root / "curves").glob("*/[!._]*.parquet")):
-            if wanted is not None and path.stem not in wanted:
-                continue
-            try:
-                frames.append(pq.read_table(path, partitioning=None).select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA))
-            except (pa.ArrowException, OSError, KeyError, ValueError):
-                continue
-        return (pa.concat_tables(frames) if frames else CURVE_SCHEMA.empty_table()).to_pandas()
+        paths = sorted((self.root / "curves").glob("*/[!._]*.parquet"))
+        chosen = [path for path in paths if wanted is None or path.stem in wanted]
+        tables = [table for table in _in_parallel(_read_curves, chosen) if table is not None]
+        return (pa.concat_tables(tables) if tables else CURVE_SCHEMA.empty_table()).to_pandas()
 
     def artifacts(self, trial_id: str) -> dict[str, Path]:
         """Name -> path of a trial's artifacts."""
@@ -282,6 +300,19 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
         return path
+
+
+def _read_curves(path: Path) -> pa.Table | None:
+    try:
+        return pq.ParquetFile(path).read(use_threads=False).select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA)
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
+
+
+def _in_parallel(read: Callable[[Path], Read], paths: Sequence[Path]) -> list[Read]:
+    """What `read` makes of each path. Small files take their time in Arrow, outside of Python's lock."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return list(threads.map(read, paths))
 
 
 def _members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
