@@ -1,0 +1,71 @@
+"""Two runs of one trial: in which numbers, losses and circumstances they differ. Needs no torch.
+
+Numbers are compared bit by bit, as float64; times and memory are not compared. Data frames in, data frames out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+MEASUREMENT = ["metric", "split", "n_samples", "protocol"]
+POINT = ["stage", "step", "name"]
+ENVIRONMENT = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "threads", "deterministic"]
+ENVIRONMENT += ["ray", "packages"]
+
+
+def number_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of a trial in two runs of it, those that differ most first.
+
+    Args:
+        first, second: rows of the trial, columns of `bench.store.ROW_SCHEMA`; those without a metric are passed over.
+
+    Returns:
+        A line a measurement of either run: MEASUREMENT, first and second (the values; null where there is none), same
+        (bit by bit, or null in both), absolute (|second - first|), relative (absolute / |first|, infinite where first
+        is 0); the last two are null where only one run has a value, and such lines lead.
+    """
+    runs = [frame.loc[frame["metric"].notna(), [*MEASUREMENT, "value"]] for frame in (first, second)]
+    named = [run.rename(columns={"value": name}) for run, name in zip(runs, ("first", "second"), strict=True)]
+    joined = named[0].merge(named[1], on=MEASUREMENT, how="outer", indicator=True)
+    joined["same"] = _same(joined["first"], joined["second"]) & (joined.pop("_merge") == "both")
+    joined["absolute"] = (joined["second"] - joined["first"]).abs()
+    joined["relative"] = (joined["absolute"] / joined["first"].abs()).where(joined["absolute"] != 0, joined["absolute"])
+    order = ["same", "relative", "absolute", *MEASUREMENT]
+    ascending = [True, False, False, *[True] * len(MEASUREMENT)]
+    return joined.sort_values(order, ascending=ascending, na_position="first", ignore_index=True)
+
+
+def curve_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The points at which the training curves of two runs of a trial differ, in the order of training.
+
+    Args:
+        first, second: points of the trial, columns of `bench.store.CURVE_SCHEMA`, in the order they were recorded.
+
+    Returns:
+        POINT, first and second (the values; null where there is none).
+    """
+    runs = [frame[[*POINT, "value"]].reset_index(drop=True) for frame in (first, second)]
+    joined = runs[0].reset_index().merge(runs[1].reset_index(), on=POINT, how="outer", indicator=True)
+    joined = joined.rename(columns={"value_x": "first", "value_y": "second"})
+    differing = joined[~_same(joined["first"], joined["second"]) | (joined["_merge"] != "both")]
+    place = differing["index_x"].fillna(differing["index_y"])
+    return differing.loc[place.sort_values(kind="stable").index, [*POINT, "first", "second"]].reset_index(drop=True)
+
+
+def environment_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The circumstances in which two runs of a trial differ: name (of ENVIRONMENT), first and second.
+
+    Args:
+        first, second: rows of the trial, at least one each; all of a trial's rows say the same of these.
+    """
+    lines = pd.DataFrame({"first": first[ENVIRONMENT].iloc[0], "second": second[ENVIRONMENT].iloc[0]}, dtype=object)
+    lines = lines.rename_axis("name").reset_index()
+    same = (lines["first"] == lines["second"]) | (lines["first"].isna() & lines["second"].isna())
+    return lines[~same].reset_index(drop=True)
+
+
+def _same(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Whether values are the same bit by bit; null is the same as null."""
+    bits = [series.to_numpy(np.float64).view(np.int64) for series in (first, second)]
+    return pd.Series(bits[0] == bits[1], first.index) | (first.isna() & second.isna())
