@@ -211,6 +211,14 @@ class Store:
         """A trial's rows as they were written. Raises OSError or ArrowException where they cannot be read."""
         return pq.read_table(self._rows_path(sweep, trial_id), partitioning=None).to_pylist()
 
+    def trial_record(self, sweep: str, trial_id: str) -> dict[str, Any] | None:
+        """A trial as the file of its rows has it, see `Trial.from_record`; None where it has none that can be read."""
+        try:
+            metadata = pq.read_schema(self._rows_path(sweep, trial_id)).metadata or {}
+            return json.loads(metadata[b"trial"])
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return None
+
     def members(self, sweep: str, setting: str) -> dict[str, str] | None:
         """The `members` that were given with the rows of a setting; None where it has none that can be read."""
         try:
@@ -277,10 +285,13 @@ class Store:
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             return None, f"{path}: cannot be read as Parquet ({_one_line(error)})"
 
-    def read_curves(self, trial_ids: Iterable[str] | None = None) -> pd.DataFrame:
-        """Curves of the given trials, or of all; columns of CURVE_SCHEMA. Unreadable files are passed over."""
+    def read_curves(self, trial_ids: Iterable[str] | None = None, sweep: str = "*") -> pd.DataFrame:
+        """Curves of the given trials, or of all, in a sweep or in any; columns of CURVE_SCHEMA.
+
+        Unreadable files are passed over.
+        """
         wanted = None if trial_ids is None else set(trial_ids)
-        paths = sorted((self.root / "curves").glob("*/[!._]*.parquet"))
+        paths = sorted((self.root / "curves").glob(f"{sweep}/[!._]*.parquet"))
         chosen = [path for path in paths if wanted is None or path.stem in wanted]
         tables = [table for table in _in_parallel(_read_curves, chosen) if table is not None]
         return (pa.concat_tables(tables) if tables else CURVE_SCHEMA.empty_table()).to_pandas()
