@@ -32,6 +32,19 @@ exit status:
   2  no dataset or sweep of that name
 """
 
+VERIFY_EPILOG = """\
+A trial is run from the record among its rows, whatever sweeps.toml says now, into a temporary folder (on a cluster,
+point TMPDIR to a file system that all nodes share). Compared are the values of its metrics and its training curves, not
+its times, and not metrics across seeds. Where method, dataset or metric have another version by now, it says so and
+compares nothing. What differs in the environment is printed, as it may explain a difference in numbers.
+
+exit status:
+  0    all came out bitwise the same
+  1    some did not, or could not be compared; the lines say why
+  2    nothing was run: no such trial
+  130  interrupted
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
@@ -83,6 +96,20 @@ def prepare(options: argparse.Namespace) -> int:
         check=options.verify,
     )
     return OK if ready else NOT_ALL_OK
+
+
+def verify(options: argparse.Namespace) -> int:
+    from bench.verification import verify_trials
+
+    return verify_trials(
+        options.trials,
+        sample=options.sample,
+        cpu=options.cpu,
+        executor=options.executor,
+        address=options.address,
+        results=options.results,
+        data=options.data,
+    )
 
 
 def report(options: argparse.Namespace) -> int:
@@ -234,6 +261,18 @@ def _parser() -> argparse.ArgumentParser:
     added = verb("show", show, "Show a trial: settings, outcome, every number with its protocol, where its files lie.")
     added.add_argument("trial", help="a trial id, or its beginning")
     results(added)
+
+    added = verb("verify", verify, "Run recorded trials again and compare the numbers, bit by bit.", VERIFY_EPILOG)
+    added.add_argument("trials", nargs="*", metavar="TRIAL", help="a trial id, or its beginning")
+    added.add_argument(
+        "--sample",
+        type=_positive,
+        metavar="N",
+        help="N of the trials that ended ok, spread over sweeps and methods; always the same for the same results",
+    )
+    execution(added)
+    results(added)
+    data(added)
 
     added = verb("check", check, "Run a method through its contract on a tiny dataset, in seconds.")
     added.add_argument("method", help="a method's name, or package.module:Class")

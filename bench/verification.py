@@ -1,0 +1,289 @@
+"""`python -m bench verify`: recorded trials run again, into a folder of their own, and their numbers compared.
+
+Compared are the values of every metric and every point of the training curves, bit by bit; not times and memory, and
+not metrics across seeds, which are functions of several trials. Recorded results are only read.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from bench.differences import curve_differences, environment_differences, number_differences
+from bench.errors import UserError
+from bench.execution import execute
+from bench.identity import Setting, Trial
+from bench.listing import find_trial
+from bench.metrics.base import all_metrics
+from bench.options import options_of
+from bench.progress import RunDisplay
+from bench.registry import UnknownNameError, find_dataset, find_method, part_versions
+from bench.selection import on_cpu
+from bench.store import ROW_SCHEMA, Results, Store
+from datasets.cache import data_root
+
+ALL_SAME, NOT_ALL_SAME, INTERRUPTED = 0, 1, 130
+SHOWN = 10
+"""Lines at most of the differing numbers of a trial; the worst come first."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial to verify. unfit: why there is nothing to compare it with; None where there is."""
+
+    trial_id: str
+    sweep: str
+    trial: Trial | None
+    unfit: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.trial.label if self.trial else self.sweep
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A trial's recorded run beside its new one; columns as `bench.differences` gives them.
+
+    points: how many points the recorded curves have.
+    """
+
+    numbers: pd.DataFrame
+    curves: pd.DataFrame
+    environment: pd.DataFrame
+    points: int
+
+    @property
+    def same(self) -> bool:
+        return bool(self.numbers["same"].all()) and self.curves.empty
+
+
+def verify_trials(
+    prefixes: Sequence[str],
+    *,
+    sample: int | None = None,
+    cpu: bool = False,
+    executor: str = "ray",
+    address: str | None = None,
+    results: Path = Path("results"),
+    data: Path | None = None,
+    console: Console | None = None,
+) -> int:
+    """Runs what the arguments of `python -m bench verify` say; returns its exit status: 0 only if all are the same.
+
+    Raises UserError where no trial is named, a name fits none or several, or nothing is there to sample from.
+    """
+    console = console or Console()
+    store = Store(results)
+    found = store.read()
+    if not prefixes and sample is None:
+        raise UserError("which trials? Give ids, or their beginnings, or --sample N")
+    keys = [key for prefix in prefixes for key in _recorded_keys(find_trial(prefix, found, store.root), found)]
+    if sample is not None:
+        drawn = sample_trials(found.rows, sample)
+        if drawn.empty:
+            raise UserError(f"no trial in {store.root} has ended ok: there is nothing to draw from")
+        keys += list(zip(drawn["sweep"], drawn["trial_id"], strict=True))
+    recorded = [_recorded(sweep, trial_id, store) for sweep, trial_id in dict.fromkeys(keys)]
+    if sample is not None:
+        console.print(f"{len(drawn)} drawn of the trials that ended ok:")
+        for each in recorded[-len(drawn) :]:
+            console.print(f"  {each.trial_id[:12]} {each.label}", markup=False, highlight=False, soft_wrap=True)
+    trials = [each.trial for each in recorded if each.trial and not each.unfit]
+    trials = on_cpu(trials) if cpu else trials
+    with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
+        again = Store(folder)
+        completed = True
+        if trials:
+            with RunDisplay(console, len(trials)) as display:
+                root = (data or data_root()).resolve()
+                completed = execute(trials, again, root, display, executor=executor, address=address)
+        verdicts = {each: each.unfit or _compare(each.sweep, each.trial_id, store, again) for each in recorded}
+    _show(console, verdicts, _across_seeds(trials))
+    if not completed:
+        return INTERRUPTED
+    same = all(isinstance(verdict, Comparison) and verdict.same for verdict in verdicts.values())
+    return ALL_SAME if same else NOT_ALL_SAME
+
+
+def sample_trials(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Draws trials that ended ok: sweeps take turns, and within a sweep its methods do.
+
+    Order within a method, and which sweep and method comes first, are by trial id. Ids are hashes, so that this is as
+    good as chance, and yet the same for the same results; a larger sample contains the smaller ones.
+
+    Args:
+        rows: columns of `bench.store.ROW_SCHEMA`.
+        count: how many to draw; all, where there are fewer.
+
+    Returns:
+        sweep, method and trial_id, a line a trial.
+    """
+    trials = rows.loc[rows["status"] == "ok", ["sweep", "method", "trial_id"]].drop_duplicates()
+    trials = trials.sort_values(["trial_id", "sweep"])
+    trials["turn"] = trials.groupby(["sweep", "method"]).cumcount()
+    trials = trials.sort_values("turn", kind="stable")
+    trials["turn"] = trials.groupby("sweep").cumcount()
+    trials = trials.sort_values("turn", kind="stable")
+    return trials.drop(columns="turn").head(count).reset_index(drop=True)
+
+
+def changes_since(trial: Trial) -> list[str]:
+    """What the code no longer has as the trial was recorded with, a sentence each: its numbers would not be the same.
+
+    Looks at names, options and versions of method, dataset (and its parts) and metrics.
+    """
+    found = []
+    try:
+        method = find_method(trial.method.name)
+        found += _version_change("method", trial.method, method.version)
+        found += [f"method {trial.method.name} has no option {o}" for o in _gone(trial.method, options_of(method))]
+    except UnknownNameError as error:
+        found.append(str(error))
+    try:
+        dataset = find_dataset(trial.dataset.name)
+        found += _version_change("dataset", trial.dataset, dataset.version)
+        found += [f"dataset {trial.dataset.name} has no option {o}" for o in _gone(trial.dataset, options_of(dataset))]
+        parts = part_versions(trial.dataset.parts)
+        for name, version in trial.dataset.parts.items():
+            found += _version_change("part of the dataset", Setting(name, {}, version), parts[name])
+    except UnknownNameError as error:
+        found.append(str(error))
+    for metric in trial.metrics:
+        known = all_metrics().get(metric.name)
+        if known is None:
+            found.append(f'no metric "{metric.name}"')
+        else:
+            found += _version_change("metric", metric, known.version)
+            found += [f"metric {metric.name} has no option {o}" for o in _gone(metric, known.options)]
+    return found
+
+
+def _version_change(what: str, recorded: Setting, now: int) -> Iterator[str]:
+    if recorded.version != now:
+        yield f"{what} {recorded.name} was version {recorded.version} and is now {now}"
+
+
+def _gone(recorded: Setting, options: Mapping[str, object]) -> list[str]:
+    return sorted(recorded.options.keys() - options.keys())
+
+
+def _recorded_keys(trial_id: str, found: Results) -> list[tuple[str, str]]:
+    """(sweep, trial_id) of each sweep that has rows of a trial; of the sweep that plans it where none has."""
+    sweeps = found.rows.loc[found.rows["trial_id"] == trial_id, "sweep"].unique()
+    return [(sweep, trial_id) for sweep in sorted(sweeps)] or [(found.trials[trial_id]["sweep"], trial_id)]
+
+
+def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
+    """The trial as its file of rows has it."""
+    status, record = store.status(sweep, trial_id), store.trial_record(sweep, trial_id)
+    if status is None:
+        return Recorded(trial_id, sweep, None, "it has no rows to compare with")
+    try:
+        trial = Trial.from_record(record or {})
+    except (KeyError, TypeError) as error:
+        return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness: {error} is missing")
+    changes = changes_since(trial)
+    if trial.id != trial_id:
+        changes.append(f"its record makes another id, {trial.id[:12]}")
+    if status != "ok":
+        changes.append(f"it ended {status}: there are no numbers to compare with")
+    return Recorded(trial_id, sweep, trial, "; ".join(changes) or None)
+
+
+def _compare(sweep: str, trial_id: str, store: Store, again: Store) -> Comparison | str:
+    """The comparison, or why there is none."""
+    first, second = (_rows(sweep, trial_id, of) for of in (store, again))
+    outcome = second.iloc[0]
+    if outcome["status"] != "ok":
+        return f"this time it ended {outcome['status']}: {outcome['error_type']}: {outcome['error']}"
+    curves = [of.read_curves([trial_id], sweep) for of in (store, again)]
+    return Comparison(
+        number_differences(first, second),
+        curve_differences(*curves),
+        environment_differences(first, second),
+        len(curves[0]),
+    )
+
+
+def _rows(sweep: str, trial_id: str, store: Store) -> pd.DataFrame:
+    """A trial's own rows, without those across seeds."""
+    return pa.Table.from_pylist(store.trial_rows(sweep, trial_id), schema=ROW_SCHEMA).to_pandas()
+
+
+def _across_seeds(trials: Sequence[Trial]) -> list[str]:
+    return sorted({metric.name for t in trials for metric in t.metrics if all_metrics()[metric.name].across_seeds})
+
+
+def _show(console: Console, verdicts: Mapping[Recorded, Comparison | str], across: Sequence[str]) -> None:
+    table = Table("id", "trial", "verdict", "numbers the same", "curves", box=None, header_style="bold")
+    for each, verdict in verdicts.items():
+        if isinstance(verdict, str):
+            table.add_row(each.trial_id[:12], each.label, "not compared", "", "")
+            continue
+        numbers = f"{verdict.numbers['same'].sum()} of {len(verdict.numbers)}"
+        told = "bitwise the same" if verdict.same else "different"
+        table.add_row(each.trial_id[:12], each.label, told, numbers, _curves(verdict))
+    console.print(table)
+    for each, verdict in verdicts.items():
+        if isinstance(verdict, str):
+            _line(console, f"{each.trial_id[:12]} not compared: {verdict}")
+        elif not verdict.numbers["same"].all():
+            _show_numbers(console, each, verdict.numbers)
+    _show_environments(console, verdicts)
+    if across:
+        _line(console, f"metrics across seeds are not verified: {', '.join(across)}")
+    same = sum(isinstance(verdict, Comparison) and verdict.same for verdict in verdicts.values())
+    _line(console, f"{same} of {len(verdicts)} trials came out bitwise the same; times are not compared")
+
+
+def _curves(verdict: Comparison) -> str:
+    if verdict.curves.empty:
+        return f"{verdict.points} points the same"
+    first = verdict.curves.iloc[0]
+    return f"differ from {first['stage']} step {first['step']}, {first['name']}"
+
+
+def _show_numbers(console: Console, each: Recorded, numbers: pd.DataFrame) -> None:
+    different = numbers[~numbers["same"]]
+    table = Table("metric", "split", "recorded", "again", "absolute", "relative", box=None, header_style="bold")
+    for _, line in different.head(SHOWN).iterrows():
+        values = [_number(line[name], ".10g") for name in ("first", "second")]
+        differences = [_number(line[name], ".3g") for name in ("absolute", "relative")]
+        table.add_row(line["metric"], line["split"], *values, *differences)
+    _line(console, f"{each.trial_id[:12]} {each.label}: {len(different)} numbers differ, the worst first")
+    console.print(table)
+    if len(different) > SHOWN:
+        _line(console, f"… and {len(different) - SHOWN} more")
+
+
+def _show_environments(console: Console, verdicts: Mapping[Recorded, Comparison | str]) -> None:
+    """What is different from when they were recorded, trials with the same differences together."""
+    groups: dict[str, list[str]] = {}
+    for each, verdict in verdicts.items():
+        if isinstance(verdict, Comparison) and len(verdict.environment):
+            changes = verdict.environment.itertuples(index=False)
+            text = ", ".join(f"{name} {_short(first)} → {_short(second)}" for name, first, second in changes)
+            groups.setdefault(text, []).append(each.trial_id[:12])
+    for text, ids in groups.items():
+        _line(console, f"environment, recorded → now: {text} ({', '.join(ids)})")
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _number(value: float, digits: str) -> str:
+    return "none" if pd.isna(value) else format(value, digits)
+
+
+def _short(value: object) -> str:
+    """A value of the environment; hashes to the digits that tell them apart."""
+    return "unknown" if pd.isna(value) else str(value)[:12] if len(str(value)) >= 40 else str(value)
