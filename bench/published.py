@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -28,11 +29,20 @@ class PublishedError(UserError):
     """A file of published numbers that cannot be used; the message lists file, line, column and what was expected."""
 
 
-class Comparison(NamedTuple):
-    """Whether a published number may be compared with one of ours; `reason` says why not, and is else empty."""
+@dataclass(frozen=True)
+class Comparison:
+    """Whether a published number may be compared with one of ours: `differences` is field of the protocol -> how."""
 
-    comparable: bool
-    reason: str
+    differences: Mapping[str, str]
+
+    @property
+    def comparable(self) -> bool:
+        return not self.differences
+
+    @property
+    def reason(self) -> str:
+        """All differences in words; empty where there are none."""
+        return "; ".join(self.differences.values())
 
 
 def _anything(text: str) -> str:
@@ -90,6 +100,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "value": _number,
     "bound": _one_of(BOUNDS),
     "uncertainty": _number,
+    "runs": _count,
     "n_samples": _count,
     "steps": _count,
     "resolution": _anything,
@@ -154,20 +165,33 @@ def comparison(published: Mapping[str, Any], row: Mapping[str, Any], trial: Mapp
         trial: the record of its trial: `scale`, and under `spec` the budget and the method's params.
     """
     params = trial["spec"]["method"]["params"]
-    reasons = [
-        _no_number(published),
-        _scale(published, trial),
-        _dataset(published, row),
-        _metric(published, row),
-        _params(published, params),
-        _latent_dim(published, params),
-        _split(published, row),
-        _extractor(published, row),
-        _sample_count(published, row),
-        _departure(published),
-    ]
-    reason = "; ".join(reason for reason in reasons if reason)
-    return Comparison(not reason, reason)
+    fields = {
+        "value": _no_number(published),
+        "training": _scale(published, trial),
+        "dataset": _dataset(published, row),
+        "metric": _metric(published, row),
+        "hyperparameters": _params(published, params),
+        "latent_dim": _latent_dim(published, params),
+        "split": _split(published, row),
+        "feature_extractor": _extractor(published, row),
+        "n_samples": _sample_count(published, row),
+        "departure": _departure(published),
+    }
+    return Comparison({name: reason for name, reason in fields.items() if reason})
+
+
+def spread(published: pd.DataFrame, dataset: str, metric: str, method: str, params: Mapping[str, Any]) -> str:
+    """How far papers differ about one method's nominal number, in words; empty where fewer than two report it.
+
+    All numbers of the method with these hyperparameters are taken, whatever their protocols: where the protocol is not
+    pinned, that is how much a difference from one of them means.
+    """
+    found = published[(published["dataset"] == dataset) & (published["metric"] == metric) & (published["bound"] == "")]
+    found = found[found["value"].notna() & [is_of(row, method, params) for row in found.to_dict("records")]]
+    if found["paper"].nunique() < 2:
+        return ""
+    low, high = found["value"].min(), found["value"].max()
+    return f"{found['paper'].nunique()} papers have {low:g} to {high:g}, each by a protocol of its own"
 
 
 def _read_file(path: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -1,45 +1,77 @@
-"""How our numbers stand to the published ones."""
+"""How our numbers stand to a published one that was measured alike.
+
+The question is whether the paper's number could be one more result of what we ran. Its answer is the 95% prediction
+interval for the mean of as many further runs as the paper averaged (one, where it does not say), given our seeds. It
+is wider than the interval of our mean, since one run scatters more than a mean; it takes the runs of both sides for
+draws from one normal distribution, and takes no account of the paper's own ±, whose kind is rarely stated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.statistics.intervals import Interval
+from bench.statistics.intervals import prediction_interval
+
+NOT_COMPARABLE = "not comparable"
+NOT_RUN = "not run"
+UNDECIDED = "undecided"
+EXPLANATION = (
+    "Reproduced: the published number, to its printed digits, lies within the 95% prediction interval for as many "
+    "further runs as the paper averaged, given our seeds; of a bound, the whole interval keeps it. Better, worse: it "
+    "lies outside. Undecided: one seed has no interval, or the interval is wider than the number itself, or it crosses "
+    "the bound; more seeds tell. Not comparable: the protocols differ or the paper does not say; the reason tells in "
+    "what. Not run: there is no number of ours."
+)
+"""What the words mean, for readers of a table."""
 
 
 class Verdict(NamedTuple):
-    """How ours stands to a published number, in one word, and why."""
+    """How ours stands to a published number, in a word, and why; the prediction interval, where there is one."""
 
     word: str
     reason: str
+    low: float = math.nan
+    high: float = math.nan
 
 
-def verdict(ours: Interval, published: Mapping[str, Any], direction: str) -> Verdict:
-    """Compares a cell with a comparable published number (a row of `bench.published`).
+def verdict(values: Sequence[float], published: Mapping[str, Any], direction: str) -> Verdict:
+    """Compares our values, one a seed, with a comparable published number (a row of `bench.published`).
 
-    "agrees": our interval and theirs overlap, theirs being ± its stated uncertainty and its rounding, or the bound
-    holds for our mean. "better" and "worse": they do not. "undecided": one seed has no interval, and the published
-    number is no bound.
+    direction: "min" or "max", whichever is better. EXPLANATION says what the words mean.
     """
     value, bound = float(published["value"]), published["bound"]
+    runs = 1 if pd.isna(published["runs"]) else int(published["runs"])
+    mean, half_width = prediction_interval(values, runs)
+    if half_width is None:
+        return Verdict(UNDECIDED, "one seed has no interval")
+    low, high = mean - half_width, mean + half_width
+    told = f"{len(values)} seeds predict {low:.3g} to {high:.3g} for {_runs(runs)}"
     if bound in ("<", ">"):
-        holds = ours.mean < value if bound == "<" else ours.mean > value
-        if holds:
-            return Verdict("agrees", f"our mean satisfies {bound}{value:g}")
-        return Verdict("better" if (bound == ">") == (direction == "min") else "worse", f"not {bound}{value:g}")
-    if ours.half_width is None:
-        return Verdict("undecided", "one seed has no interval")
-    uncertainty = published["uncertainty"]
-    theirs = 0.0 if pd.isna(uncertainty) else float(uncertainty)
-    margin = ours.half_width + theirs + _rounding(published["value_published"], value, approximate=bound == "~")
-    difference = ours.mean - value
-    if abs(difference) <= margin:
-        return Verdict("agrees", "the intervals overlap")
-    better = (difference < 0) == (direction == "min")
-    return Verdict("better" if better else "worse", "the intervals do not overlap")
+        kept, broken = (high <= value, low >= value) if bound == "<" else (low >= value, high <= value)
+        text = f"{bound}{value:g}"
+        if kept:
+            return Verdict("reproduced", f"{told}, all of it {text}", low, high)
+        if broken:
+            return Verdict(_better((bound == ">") == (direction == "min")), f"{told}, none of it {text}", low, high)
+        return Verdict(UNDECIDED, f"{told}, which crosses {text}", low, high)
+    margin = _rounding(published["value_published"], value, approximate=bound == "~")
+    if low > value + margin or high < value - margin:
+        return Verdict(_better((mean < value) == (direction == "min")), f"{told}, without {value:g}", low, high)
+    if high - low > max(abs(value), margin):
+        return Verdict(UNDECIDED, f"{told}, an interval wider than {value:g} itself", low, high)
+    return Verdict("reproduced", f"{told}, with {value:g}", low, high)
+
+
+def _better(is_better: bool) -> str:
+    return "better" if is_better else "worse"
+
+
+def _runs(runs: int) -> str:
+    return "a further run" if runs == 1 else f"the mean of {runs} further runs"
 
 
 def _rounding(text: str, value: float, *, approximate: bool) -> float:
