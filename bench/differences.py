@@ -1,17 +1,21 @@
 """Two runs of one trial: in which numbers, losses and circumstances they differ. Needs no torch.
 
-Numbers are compared bit by bit, as float64; times and memory are not compared. Data frames in, data frames out.
+Numbers are compared bit by bit, as float64; times and memory are not compared. Data frames in, data frames out, and
+two functions that put these into words for a terminal.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
 MEASUREMENT = ["metric", "split", "n_samples", "protocol"]
 POINT = ["stage", "step", "name"]
 ENVIRONMENT = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "threads", "deterministic"]
 ENVIRONMENT += ["ray", "packages"]
+SHOWN = 10
+"""Lines at most of the differing numbers of a trial on a terminal."""
 
 
 def number_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -25,7 +29,8 @@ def number_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
         (bit by bit, or null in both), absolute (|second - first|), relative (absolute / |first|, infinite where first
         is 0); the last two are null where only one run has a value, and such lines lead.
     """
-    runs = [frame.loc[frame["metric"].notna(), [*MEASUREMENT, "value"]] for frame in (first, second)]
+    texts = {"metric": object, "split": object, "protocol": object}  # pandas cannot merge empty columns of Arrow's
+    runs = [frame.loc[frame["metric"].notna(), [*MEASUREMENT, "value"]].astype(texts) for frame in (first, second)]
     named = [run.rename(columns={"value": name}) for run, name in zip(runs, ("first", "second"), strict=True)]
     joined = named[0].merge(named[1], on=MEASUREMENT, how="outer", indicator=True)
     joined["same"] = _same(joined["first"], joined["second"]) & (joined.pop("_merge") == "both")
@@ -45,7 +50,8 @@ def curve_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame
     Returns:
         POINT, first and second (the values; null where there is none).
     """
-    runs = [frame[[*POINT, "value"]].reset_index(drop=True) for frame in (first, second)]
+    texts = {"stage": object, "name": object}
+    runs = [frame[[*POINT, "value"]].astype(texts).reset_index(drop=True) for frame in (first, second)]
     joined = runs[0].reset_index().merge(runs[1].reset_index(), on=POINT, how="outer", indicator=True)
     joined = joined.rename(columns={"value_x": "first", "value_y": "second"})
     differing = joined[~_same(joined["first"], joined["second"]) | (joined["_merge"] != "both")]
@@ -63,6 +69,32 @@ def environment_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.Dat
     lines = lines.rename_axis("name").reset_index()
     same = (lines["first"] == lines["second"]) | (lines["first"].isna() & lines["second"].isna())
     return lines[~same].reset_index(drop=True)
+
+
+def worst_numbers(numbers: pd.DataFrame, first: str, second: str) -> Table:
+    """Of what `number_differences` gives, the lines that differ most; first and second say what the runs are called."""
+    different = numbers[~numbers["same"]]
+    table = Table("metric", "split", first, second, "absolute", "relative", box=None, header_style="bold")
+    for line in different.head(SHOWN).to_dict("records"):
+        values = [_number(line[name], 17) for name in ("first", "second")]
+        table.add_row(line["metric"], line["split"], *values, *(_number(line[n], 3) for n in ("absolute", "relative")))
+    if len(different) > SHOWN:
+        table.add_row(f"… and {len(different) - SHOWN} more")
+    return table
+
+
+def in_words(environment: pd.DataFrame) -> str:
+    """What `environment_differences` gives in a line, hashes by their first digits."""
+    lines = environment.fillna("unknown").astype(str).itertuples(index=False)
+    return ", ".join(f"{name} {_shortened(first)} → {_shortened(second)}" for name, first, second in lines)
+
+
+def _number(value: float, digits: int) -> str:
+    return "none" if np.isnan(value) else f"{value:.{digits}g}"
+
+
+def _shortened(text: str) -> str:
+    return text[:12] if len(text) >= 40 and " " not in text else text
 
 
 def _same(first: pd.Series, second: pd.Series) -> pd.Series:

@@ -14,9 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console
-from rich.table import Table
 
-from bench.differences import curve_differences, environment_differences, number_differences
+from bench.differences import curve_differences, environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
 from bench.execution import execute
 from bench.identity import Setting, Trial
@@ -30,8 +29,6 @@ from bench.store import ROW_SCHEMA, Results, Store
 from datasets.cache import data_root
 
 ALL_SAME, NOT_ALL_SAME, INTERRUPTED = 0, 1, 130
-SHOWN = 10
-"""Lines at most of the differing numbers of a trial; the worst come first."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,7 @@ def changes_since(trial: Trial) -> list[str]:
 
     Looks at names, options and versions of method, dataset (and its parts) and metrics.
     """
-    found = []
+    found: list[str] = []
     try:
         method = find_method(trial.method.name)
         found += _version_change("method", trial.method, method.version)
@@ -223,20 +220,16 @@ def _across_seeds(trials: Sequence[Trial]) -> list[str]:
 
 
 def _show(console: Console, verdicts: Mapping[Recorded, Comparison | str], across: Sequence[str]) -> None:
-    table = Table("id", "trial", "verdict", "numbers the same", "curves", box=None, header_style="bold")
     for each, verdict in verdicts.items():
+        where = f"{each.trial_id[:12]} {each.label}"
         if isinstance(verdict, str):
-            table.add_row(each.trial_id[:12], each.label, "not compared", "", "")
+            _line(console, f"not compared      {where}: {verdict}")
             continue
-        numbers = f"{verdict.numbers['same'].sum()} of {len(verdict.numbers)}"
         told = "bitwise the same" if verdict.same else "different"
-        table.add_row(each.trial_id[:12], each.label, told, numbers, _curves(verdict))
-    console.print(table)
-    for each, verdict in verdicts.items():
-        if isinstance(verdict, str):
-            _line(console, f"{each.trial_id[:12]} not compared: {verdict}")
-        elif not verdict.numbers["same"].all():
-            _show_numbers(console, each, verdict.numbers)
+        numbers = f"{verdict.numbers['same'].sum()} of {len(verdict.numbers)} numbers the same"
+        _line(console, f"{told:16}  {where}: {numbers}, curves: {_curves(verdict)}")
+        if not verdict.numbers["same"].all():
+            console.print(worst_numbers(verdict.numbers, "recorded", "again"))
     _show_environments(console, verdicts)
     if across:
         _line(console, f"metrics across seeds are not verified: {', '.join(across)}")
@@ -246,22 +239,9 @@ def _show(console: Console, verdicts: Mapping[Recorded, Comparison | str], acros
 
 def _curves(verdict: Comparison) -> str:
     if verdict.curves.empty:
-        return f"{verdict.points} points the same"
+        return f"the same at {verdict.points} points" if verdict.points else "none"
     first = verdict.curves.iloc[0]
-    return f"differ from {first['stage']} step {first['step']}, {first['name']}"
-
-
-def _show_numbers(console: Console, each: Recorded, numbers: pd.DataFrame) -> None:
-    different = numbers[~numbers["same"]]
-    table = Table("metric", "split", "recorded", "again", "absolute", "relative", box=None, header_style="bold")
-    for _, line in different.head(SHOWN).iterrows():
-        values = [_number(line[name], ".10g") for name in ("first", "second")]
-        differences = [_number(line[name], ".3g") for name in ("absolute", "relative")]
-        table.add_row(line["metric"], line["split"], *values, *differences)
-    _line(console, f"{each.trial_id[:12]} {each.label}: {len(different)} numbers differ, the worst first")
-    console.print(table)
-    if len(different) > SHOWN:
-        _line(console, f"… and {len(different) - SHOWN} more")
+    return f"differ from step {first['step']} of {first['stage']} on, {first['name']} first"
 
 
 def _show_environments(console: Console, verdicts: Mapping[Recorded, Comparison | str]) -> None:
@@ -269,21 +249,10 @@ def _show_environments(console: Console, verdicts: Mapping[Recorded, Comparison 
     groups: dict[str, list[str]] = {}
     for each, verdict in verdicts.items():
         if isinstance(verdict, Comparison) and len(verdict.environment):
-            changes = verdict.environment.itertuples(index=False)
-            text = ", ".join(f"{name} {_short(first)} → {_short(second)}" for name, first, second in changes)
-            groups.setdefault(text, []).append(each.trial_id[:12])
+            groups.setdefault(in_words(verdict.environment), []).append(each.trial_id[:12])
     for text, ids in groups.items():
         _line(console, f"environment, recorded → now: {text} ({', '.join(ids)})")
 
 
 def _line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _number(value: float, digits: str) -> str:
-    return "none" if pd.isna(value) else format(value, digits)
-
-
-def _short(value: object) -> str:
-    """A value of the environment; hashes to the digits that tell them apart."""
-    return "unknown" if pd.isna(value) else str(value)[:12] if len(str(value)) >= 40 else str(value)
