@@ -5,6 +5,8 @@
     results/curves/<sweep>/<trial_id>.parquet   training curves
     results/artifacts/<trial_id>/               pictures and weights
     results/plans/<sweep>-<scale>.json          the trials a sweep consists of, so that missing ones can be told
+    results/conflicts/<number>/                 results of trials that came out otherwise elsewhere; see bench.merging
+    results/conflicts.parquet                   which these are, and by how much they differ
     results/published/*.csv                     checked in; read by bench.published
 
 Every file is written under a temporary name in its own folder and renamed, so that a reader never sees half of one.
@@ -17,20 +19,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
+from bench.files import copy, in_parallel, replacing
 
-Read = TypeVar("Read")
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
 
@@ -136,7 +137,7 @@ class Store:
         """Raises StoreError where results could not be written: better before a run than after it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with _replacing(self.root / ".writable") as path:
+            with replacing(self.root / ".writable") as path:
                 path.write_text("")
             (self.root / ".writable").unlink()
         except OSError as error:
@@ -170,7 +171,7 @@ class Store:
     def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
         table = _table([{"trial_id": trial_id, **point} for point in points], CURVE_SCHEMA)
-        return self._write_parquet(self.root / "curves" / sweep / f"{trial_id}.parquet", table)
+        return self._write_parquet(self._curves_path(sweep, trial_id), table)
 
     @contextmanager
     def replacing_artifacts(self, trial_id: str) -> Iterator[Path]:
@@ -194,8 +195,33 @@ class Store:
             with suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # an unreadable plan is replaced
                 merged = {**json.loads(path.read_text())["trials"], **merged}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+
+    def adopt_trial(self, other: Store, sweep: str, trial_id: str) -> None:
+        """Copies artifacts, curves and, last, rows of a trial from another folder, byte for byte.
+
+        Raises OSError where the disk refuses.
+        """
+        artifacts = other.artifacts(trial_id)
+        if artifacts or self.artifacts(trial_id):
+            with self.replacing_artifacts(trial_id) as fresh:
+                for name, path in artifacts.items():
+                    shutil.copyfile(path, fresh / name)
+        copy(other._curves_path(sweep, trial_id), self._curves_path(sweep, trial_id))
+        self.adopt_rows(other, sweep, trial_id)
+
+    def adopt_rows(self, other: Store, sweep: str, name: str) -> None:
+        """Copies a file of rows, of a trial or across seeds, from another folder. Raises OSError likewise."""
+        copy(other._rows_path(sweep, name), self._rows_path(sweep, name))
+
+    def conflicts(self, number: int) -> Store:
+        """The folder of what came out otherwise elsewhere: number 1 of trials with two results, 2 of a third, …"""
+        return Store(self.root / "conflicts" / str(number))
+
+    def write_conflicts(self, table: pa.Table) -> None:
+        """Writes which trials have results under `conflicts`: sweep, trial_id and whatever else of them is known."""
+        self._write_parquet(self._conflicts_path, table)
 
     # Reading
 
@@ -244,18 +270,9 @@ class Store:
     def read(self) -> Results:
         """Everything readable; foreign and corrupt files are named in `problems` and left alone."""
         tables: list[pa.Table] = []
-        trials: dict[str, dict[str, Any]] = {}
-        problems: list[str] = []
-        plans: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-        for path in sorted((self.root / "plans").glob("[!._]*.json")):
-            try:
-                plan = json.loads(path.read_text())
-                plans[plan["sweep"], plan["scale"]] = dict(plan["trials"])
-                trials.update(plan["trials"])
-            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-                problems.append(f"{path}: not a readable plan ({_one_line(error)})")
-        paths = [path for path in sorted((self.root / "rows").glob("**/[!._]*")) if not path.is_dir()]
-        for path, (table, problem) in zip(paths, _in_parallel(self._read_rows, paths), strict=True):
+        plans, problems = self.read_plans()
+        trials = {trial_id: trial for plan in plans.values() for trial_id, trial in plan.items()}
+        for path, table, problem in self.row_files():
             problems += [problem] if problem else []
             if table is not None:
                 metadata = table.schema.metadata or {}
@@ -263,7 +280,40 @@ class Store:
                     trials[path.stem] = json.loads(metadata[b"trial"])
                 tables.append(table.replace_schema_metadata(None))
         rows = pa.concat_tables(tables) if tables else ROW_SCHEMA.empty_table()
-        return Results(rows.to_pandas(), trials, plans, problems)
+        return Results(rows.to_pandas(), trials, plans, problems + self._conflicting())
+
+    def read_plans(self) -> tuple[dict[tuple[str, str], dict[str, dict[str, Any]]], list[str]]:
+        """The plans by (sweep, scale), see `Results`, and one sentence a file that is none."""
+        plans: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        problems = []
+        for path in sorted((self.root / "plans").glob("[!._]*.json")):
+            try:
+                plan = json.loads(path.read_text())
+                plans[plan["sweep"], plan["scale"]] = dict(plan["trials"])
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                problems.append(f"{path}: not a readable plan ({_one_line(error)})")
+        return plans, problems
+
+    def row_files(self) -> list[tuple[Path, pa.Table | None, str]]:
+        """Every file among the rows: its path, its table with metadata, and what is wrong where there is no table.
+
+        Nothing is wrong with rows across seeds of trials that have run again since; they have no table either.
+        """
+        paths = [path for path in sorted((self.root / "rows").glob("**/[!._]*")) if not path.is_dir()]
+        read = in_parallel(self._read_rows, paths)
+        return [(path, table, problem) for path, (table, problem) in zip(paths, read, strict=True)]
+
+    def _conflicting(self) -> list[str]:
+        """A sentence on the trials that came out otherwise elsewhere, where there are any."""
+        path = self._conflicts_path
+        if not path.exists():
+            return []
+        try:
+            ids = list(dict.fromkeys(pq.read_table(path, columns=["trial_id"])["trial_id"].to_pylist()))
+        except (pa.ArrowException, OSError, KeyError) as error:
+            return [f"{path}: cannot be read as Parquet ({_one_line(error)})"]
+        named = ", ".join(trial_id[:12] for trial_id in ids[:5]) + (", …" if len(ids) > 5 else "")
+        return [f"{path}: of {len(ids)} trials another run gave other numbers, which are not used here: {named}"]
 
     def _read_rows(self, path: Path) -> tuple[pa.Table | None, str]:
         """A file of rows, or what is wrong with it; neither for rows across seeds that are out of date."""
@@ -293,7 +343,7 @@ class Store:
         wanted = None if trial_ids is None else set(trial_ids)
         paths = sorted((self.root / "curves").glob(f"{sweep}/[!._]*.parquet"))
         chosen = [path for path in paths if wanted is None or path.stem in wanted]
-        tables = [table for table in _in_parallel(_read_curves, chosen) if table is not None]
+        tables = [table for table in in_parallel(_read_curves, chosen) if table is not None]
         return (pa.concat_tables(tables) if tables else CURVE_SCHEMA.empty_table()).to_pandas()
 
     def artifacts(self, trial_id: str) -> dict[str, Path]:
@@ -303,10 +353,17 @@ class Store:
     def _rows_path(self, sweep: str, trial_id: str) -> Path:
         return self.root / "rows" / sweep / f"{trial_id}.parquet"
 
+    def _curves_path(self, sweep: str, trial_id: str) -> Path:
+        return self.root / "curves" / sweep / f"{trial_id}.parquet"
+
+    @property
+    def _conflicts_path(self) -> Path:
+        return self.root / "conflicts.parquet"
+
     def _write_parquet(self, path: Path, table: pa.Table) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(path) as temporary:
+            with replacing(path) as temporary:
                 pq.write_table(table, temporary, compression="zstd")
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
@@ -320,12 +377,6 @@ def _read_curves(path: Path) -> pa.Table | None:
         return None
 
 
-def _in_parallel(read: Callable[[Path], Read], paths: Sequence[Path]) -> list[Read]:
-    """What `read` makes of each path. Small files take their time in Arrow, outside of Python's lock."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(threads.map(read, paths))
-
-
 def _members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
     """What a file of rows across seeds was made from; None for a trial's own file."""
     return json.loads(metadata[b"members"]) if metadata and b"members" in metadata else None
@@ -336,17 +387,6 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     if unknown:
         raise ValueError(f"columns the schema does not know: {', '.join(unknown)}")
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` (hidden, so that readers of the folder pass over it), renamed to it at the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _one_line(error: BaseException) -> str:

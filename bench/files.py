@@ -1,0 +1,40 @@
+"""Files that appear whole or not at all, and many of them read at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+Read = TypeVar("Read")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` (hidden, so that readers of the folder pass over it), renamed to it at the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file, byte for byte, or removes the target where there is none to copy."""
+    if not source.exists():
+        target.unlink(missing_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def in_parallel(read: Callable[[Path], Read], paths: Sequence[Path]) -> list[Read]:
+    """What `read` makes of each path. Small files take their time in Arrow, outside of Python's lock."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return list(threads.map(read, paths))
