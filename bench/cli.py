@@ -22,6 +22,15 @@ exit status:
   130  interrupted; the same command goes on where it stopped
 """
 
+REPRODUCE_EPILOG = """\
+The trials are those of the sweeps that say published = "PAPER/TABLE", as far as the table has their dataset, method and
+hyperparameters; finished ones do not run again. For instance, on a laptop:
+
+  python -m bench reproduce w2gn/gaussians --where "dim<=64" --cpu
+
+exit status: that of `run`, whatever the verdicts
+"""
+
 PREPARE_EPILOG = """\
 Datasets named alone have their default options; those of a sweep have the sweep's. A download that breaks off goes on
 where it stopped when the command is given again.
@@ -80,6 +89,25 @@ def run(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
         retry_failed=options.retry_failed,
         force=options.force,
+    )
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    from bench.reproduction import reproduce as reproduce_table
+
+    return reproduce_table(
+        options.table,
+        sweeps_file=options.sweeps,
+        scale=options.scale,
+        conditions=options.where,
+        seeds=options.seeds,
+        run=not options.no_run,
+        csv=options.csv,
+        cpu=options.cpu,
+        executor=options.executor,
+        address=options.address,
+        results=options.results,
+        data=options.data,
     )
 
 
@@ -158,12 +186,12 @@ def _parser() -> argparse.ArgumentParser:
             "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: results)"
         )
 
-    def scale(added: argparse.ArgumentParser) -> None:
+    def scale(added: argparse.ArgumentParser, default: str = "quick") -> None:
         added.add_argument(
             "--scale",
             choices=("quick", "paper"),
-            default="quick",
-            help="quick: minutes on a laptop (default); paper: the papers' own settings",
+            default=default,
+            help=f"quick: minutes on a laptop; paper: the papers' own settings (default: {default})",
         )
 
     def data(added: argparse.ArgumentParser) -> None:
@@ -181,6 +209,18 @@ def _parser() -> argparse.ArgumentParser:
             default=[],
             metavar="CONDITION",
             help='only trials with such options, as "dim<=64" or "method=w2gn"; may be given several times',
+        )
+
+    def seeds(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--seeds", type=_positive, metavar="N", help="seeds 0 … N-1 in place of each sweep's own")
+
+    def sweeps_file(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--sweeps",
+            type=Path,
+            default=Path("sweeps.toml"),
+            metavar="FILE",
+            help="where sweeps stand (default: sweeps.toml)",
         )
 
     def execution(added: argparse.ArgumentParser) -> None:
@@ -209,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     where(added)
     added.add_argument("--all", action="store_true", help="also the sweeps marked optional = true")
-    added.add_argument("--seeds", type=_positive, metavar="N", help="seeds 0 … N-1 in place of each sweep's own")
+    seeds(added)
     execution(added)
     results(added)
     data(added)
@@ -221,6 +261,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     added.add_argument("--force", action="store_true", help="run trials again that have an ok row; it is replaced")
 
+    added = verb(
+        "reproduce",
+        reproduce,
+        "Run what a published table needs, and say of each number if it comes out.",
+        REPRODUCE_EPILOG,
+    )
+    added.add_argument("table", metavar="PAPER/TABLE", help="such as w2gn/gaussians; `list published` has them")
+    scale(added, default="paper")
+    where(added)
+    seeds(added)
+    added.add_argument("--no-run", action="store_true", help="run nothing; print the table from the rows there are")
+    added.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV, with all its numbers")
+    sweeps_file(added)
+    execution(added)
+    results(added)
+    data(added)
+
     added = verb("prepare", prepare, "Download and build datasets, once for all trials.", PREPARE_EPILOG)
     added.add_argument("datasets", nargs="*", metavar="DATASET", help="names of datasets; `list datasets` has them")
     added.add_argument("--all", action="store_true", help="all datasets: tens of GB, for hours")
@@ -231,13 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the datasets of a sweep; may be given several times",
     )
-    added.add_argument(
-        "--sweeps",
-        type=Path,
-        default=Path("sweeps.toml"),
-        metavar="FILE",
-        help="where those sweeps stand (default: sweeps.toml)",
-    )
+    sweeps_file(added)
     scale(added)
     data(added)
     added.add_argument(
@@ -254,9 +305,7 @@ def _parser() -> argparse.ArgumentParser:
 
     added = verb("list", list_, "List what there is.")
     added.add_argument("what", choices=("methods", "datasets", "metrics", "sweeps", "published"))
-    added.add_argument(
-        "--sweeps", type=Path, default=Path("sweeps.toml"), metavar="FILE", help="for sweeps (default: sweeps.toml)"
-    )
+    sweeps_file(added)
 
     added = verb("show", show, "Show a trial: settings, outcome, every number with its protocol, where its files lie.")
     added.add_argument("trial", help="a trial id, or its beginning")

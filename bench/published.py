@@ -151,6 +151,11 @@ def published_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
     return published[(published["paper"] == paper) & (published["table"] == table)]
 
 
+def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows one by one, as the functions below take them."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
 def is_of(published: Mapping[str, Any], method: str, params: Mapping[str, Any]) -> bool:
     """Whether a published number is of this method with these hyperparameters, of which its table may fix some."""
     return published["method"] == method and not _params(published, params)
@@ -186,12 +191,14 @@ def spread(published: pd.DataFrame, dataset: str, metric: str, method: str, para
     All numbers of the method with these hyperparameters are taken, whatever their protocols: where the protocol is not
     pinned, that is how much a difference from one of them means.
     """
-    found = published[(published["dataset"] == dataset) & (published["metric"] == metric) & (published["bound"] == "")]
-    found = found[found["value"].notna() & [is_of(row, method, params) for row in found.to_dict("records")]]
-    if found["paper"].nunique() < 2:
+    alike = published["dataset"].eq(dataset) & published["metric"].eq(metric) & published["bound"].eq("")
+    rows = published_rows(published[alike & published["value"].notna()])
+    values = [(row["paper"], row["value"]) for row in rows if is_of(row, method, params)]
+    papers = len({paper for paper, _ in values})
+    if papers < 2:
         return ""
-    low, high = found["value"].min(), found["value"].max()
-    return f"{found['paper'].nunique()} papers have {low:g} to {high:g}, each by a protocol of its own"
+    low, high = min(value for _, value in values), max(value for _, value in values)
+    return f"{papers} papers have {low:g} to {high:g}, each by a protocol of its own"
 
 
 def _read_file(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
