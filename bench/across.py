@@ -38,7 +38,7 @@ def measure_across_seeds(trials: Sequence[Trial], store: Store) -> None:
     wanted = {_setting(trial) for trial in trials if _asked(trial)}
     if not wanted:
         return
-    known = {(trial.sweep, trial.id): trial for trial in [*_recorded(store), *trials]}
+    known = {(trial.sweep, trial.id): trial for trial in [*recorded_trials(store), *trials]}
     settings: dict[str, list[Trial]] = defaultdict(list)
     for trial in sorted(known.values(), key=lambda trial: trial.seed):
         settings[_setting(trial)].append(trial)
@@ -65,7 +65,7 @@ def _setting(trial: Trial) -> str:
     return hashlib.sha256(rest.encode()).hexdigest()
 
 
-def _recorded(store: Store) -> Iterator[Trial]:
+def recorded_trials(store: Store) -> Iterator[Trial]:
     """The trials the store knows of, from plans and rows, at versions of metrics that there still are."""
     for record in store.read().trials.values():
         with suppress(KeyError, TypeError):  # a record of another version of the harness
