@@ -1,4 +1,4 @@
-"""The small pieces of the report: numbers as text, labels that keep apart, colors, exports of awkward text."""
+"""The small pieces of the report: numbers as text, labels that keep apart, colors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import pytest
 
 from bench.report.charts import log_axis, metric_axis
 from bench.report.colors import HUES, method_colors
-from bench.report.exports import file_name, latex, markdown
 from bench.report.figures import thinned
 from bench.report.formatting import count, duration, listed, measurement, memory, number
 from bench.report.labels import SIDES, label_sides, spread_apart
-from bench.report.leaderboards import Board
 from bench.report.records import differing, option_text
 
 
@@ -137,14 +135,3 @@ def test_thinning_keeps_the_ends():
     assert len(thinned(list(range(1000)), 100)) <= 102
     assert thinned([1, 2, 3], 100) == [1, 2, 3]
     assert thinned([], 100) == []
-
-
-def test_file_names_mean_nothing_to_a_file_system():
-    assert file_name("../a b/c") == "a-b-c"
-    assert file_name("mnist-quick-fd@96") == "mnist-quick-fd-96"
-
-
-def test_awkward_text_is_escaped_in_exports():
-    board = Board("b", "a_b | 50% <x> \\end{document}", "", False, [])
-    assert r"a\_b \| 50% \<x\>" in markdown(board)
-    assert latex(board).splitlines()[0].startswith("% a_b")  # a comment: nothing in it is read
