@@ -220,8 +220,11 @@ class Store:
         return Store(self.root / "conflicts" / str(number))
 
     def write_conflicts(self, table: pa.Table) -> None:
-        """Writes which trials have results under `conflicts`: sweep, trial_id and whatever else of them is known."""
-        self._write_parquet(self._conflicts_path, table)
+        """Writes which trials, by trial_id, have results under `conflicts`; no file where there are none."""
+        if table.num_rows:
+            self._write_parquet(self._conflicts_path, table)
+        else:
+            self._conflicts_path.unlink(missing_ok=True)
 
     # Reading
 
