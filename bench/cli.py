@@ -54,6 +54,19 @@ exit status:
   130  interrupted
 """
 
+MERGE_EPILOG = """\
+Nothing in the folders named is changed; --out may be a results folder already, and what it holds takes part. Of runs of
+a trial with the same numbers the one that started first is kept. Of runs with different numbers all are: the one that
+started first among the rows, the others in conflicts/1, conflicts/2, …, results folders of their own, listed in
+conflicts.parquet. A trial that ended ok or diverged is kept rather than one that failed, timed out or got lost. Files
+that cannot be read are named and skipped. A merge that was stopped goes on when the command is given again.
+
+exit status:
+  0  no trial came out differently in two folders
+  1  some did; the lines say which and by how much
+  2  a folder without results, or one that cannot be written
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
@@ -140,6 +153,12 @@ def verify(options: argparse.Namespace) -> int:
     )
 
 
+def merge(options: argparse.Namespace) -> int:
+    from bench.merging import merge_results
+
+    return merge_results(options.folders, options.out)
+
+
 def report(options: argparse.Namespace) -> int:
     from bench.report import write_report
 
@@ -158,7 +177,10 @@ def list_(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     from bench import listing
 
-    return listing.show_trial(options.trial, options.results, Console())
+    if "/" in options.what:
+        listing.show_published(options.what, Console())
+        return OK
+    return listing.show_trial(options.what, options.results, Console())
 
 
 def check(options: argparse.Namespace) -> int:
@@ -307,8 +329,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("what", choices=("methods", "datasets", "metrics", "sweeps", "published"))
     sweeps_file(added)
 
-    added = verb("show", show, "Show a trial: settings, outcome, every number with its protocol, where its files lie.")
-    added.add_argument("trial", help="a trial id, or its beginning")
+    added = verb("show", show, "Show a trial, or a published table: every number, and how it was measured.")
+    added.add_argument(
+        "what", metavar="TRIAL|PAPER/TABLE", help="a trial id or its beginning, or such as w2gn/gaussians"
+    )
     results(added)
 
     added = verb("verify", verify, "Run recorded trials again and compare the numbers, bit by bit.", VERIFY_EPILOG)
@@ -322,6 +346,10 @@ def _parser() -> argparse.ArgumentParser:
     execution(added)
     results(added)
     data(added)
+
+    added = verb("merge", merge, "Join the results of several machines in one folder.", MERGE_EPILOG)
+    added.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="results folders")
+    added.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder to write, new or not")
 
     added = verb("check", check, "Run a method through its contract on a tiny dataset, in seconds.")
     added.add_argument("method", help="a method's name, or package.module:Class")
