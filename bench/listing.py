@@ -1,4 +1,4 @@
-"""`python -m bench list` and `show`: what there is, and one trial with everything known of it."""
+"""`python -m bench list` and `show`: what there is, and one trial or published table with everything known of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from bench.errors import UserError
 from bench.options import nearest
+from bench.printing import print_line, print_table
+from bench.published import find_table, load_published, printed, published_rows
+from bench.report.formatting import listed
 from bench.store import Results, Store
 
 COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads")
@@ -33,14 +36,45 @@ def show_list(what: str, sweeps: Path, console: Console) -> None:
     tables: dict[str, Callable[[], RenderableType]] = {
         "methods": _methods,
         "sweeps": lambda: _sweeps(sweeps),
-        "published": _published,
     }
-    if what in tables:
+    if what == "published":
+        _show_tables(console)
+    elif what in tables:
         console.print(tables[what]())
     elif console.is_terminal:
         console.print(Markdown(pages[what]()))
     else:
         print(pages[what](), end="")
+
+
+def show_published(key: str, console: Console) -> None:
+    """Prints a published table number by number, with what is known of how each was measured.
+
+    Raises UserError where no table of that name is on record.
+    """
+    table = find_table(load_published(), key)
+    first = table.iloc[0]
+    where = f", arXiv {first['arxiv']}" if first["arxiv"] else ""
+    print_line(console, f"{first['title']}{where}, {first['table_published']} ({key})\n")
+    notes: dict[str, int] = {}
+    lines = []
+    for row in published_rows(table):
+        told = [row["protocol"], f"theirs is {row['departure']}" if row["departure"] else "", row["note"]]
+        mark = notes.setdefault("; ".join(filter(None, [*told, f"{row['source']} ({row['status']})"])), len(notes) + 1)
+        options = [json.loads(row[name]) for name in ("dataset_options", "params")]
+        dataset, method = (
+            " ".join([row[name], *(f"{key}={value}" for key, value in chosen.items())])
+            for name, chosen in zip(("dataset", "method"), options, strict=True)
+        )
+        count = "" if pd.isna(row["n_samples"]) else f"{row['n_samples']:,}"
+        theirs = [row["method_published"], row["dataset_published"], row["metric_published"], printed(row)]
+        ours = [method or "none", dataset, row["metric"], row["split"], row["feature_extractor"], count]
+        lines.append([*theirs, *ours, str(mark)])
+    heading = ["method", "dataset", "metric", "published", "our method", "our dataset", "our metric", "split"]
+    print_table(console, [*heading, "features", "samples", "note"], lines)
+    print_line(console, "")
+    for note, mark in notes.items():
+        print_line(console, f"[{mark}] {note}")
 
 
 def show_trial(prefix: str, results: Path, console: Console) -> int:
@@ -126,18 +160,16 @@ def _sweeps(path: Path) -> Table:
     return table
 
 
-def _published() -> Table:
-    from bench.published import load_published
-
-    table = Table("paper/table", "numbers", "datasets", "methods", "metrics", box=None, header_style="bold")
+def _show_tables(console: Console) -> None:
+    """Every published table, with how much of it is of methods and metrics of ours."""
     published = load_published()
+    heading = ["paper/table", "numbers", "of ours", "title", "datasets", "metrics"]
+    lines = []
     for (paper, name), rows in published.groupby(["paper", "table"], sort=True):
-        columns = [", ".join(sorted(set(rows[c].astype(str)))[:6]) for c in _PUBLISHED_COLUMNS]
-        table.add_row(f"{paper}/{name}", str(len(rows)), *columns)
-    return table
-
-
-_PUBLISHED_COLUMNS = ("dataset_published", "method_published", "metric_published")
+        texts = (listed(sorted(set(rows[column]))) for column in ("dataset_published", "metric_published"))
+        ours = str(int((rows["method"] != "").sum()))
+        lines.append([f"{paper}/{name}", str(len(rows)), ours, rows["title"].iloc[0], *texts])
+    print_table(console, heading, lines)
 
 
 def _plain(value: Any) -> str:

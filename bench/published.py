@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
+from bench.options import nearest
 
 STATUSES = ("yes-primary", "yes-secondary", "yes-reimpl", "recomputed", "plot-read")
 BOUNDS = ("", "<", ">", "~")
@@ -149,6 +150,21 @@ def published_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
     """The rows of a table named "paper/table"; empty where there is none."""
     paper, _, table = key.partition("/")
     return published[(published["paper"] == paper) & (published["table"] == table)]
+
+
+def find_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The rows of a table named "paper/table"; raises PublishedError where there is none, with the nearest name."""
+    table = published_table(published, key)
+    if table.empty:
+        known = set(published["paper"] + "/" + published["table"])
+        raise PublishedError(f'no published table "{key}": {nearest(key, known)}; `list published` has them all')
+    return table
+
+
+def printed(row: Mapping[str, Any]) -> str:
+    """The number as the table has it, with its ±."""
+    uncertainty = "" if pd.isna(row["uncertainty"]) else f" ± {row['uncertainty']:g}"
+    return f"{row['value_published']}{uncertainty}"
 
 
 def published_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

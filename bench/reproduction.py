@@ -8,13 +8,10 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from bench.driver import run_trials
-from bench.errors import UserError
-from bench.options import nearest
-from bench.published import load_published, published_rows, published_table
+from bench.printing import print_line, print_table
+from bench.published import find_table, load_published, published_rows
 from bench.report.formatting import measurement, number, plural
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
@@ -46,10 +43,7 @@ def reproduce(
     """
     console = console or Console()
     published = load_published()
-    table = published_table(published, key)
-    if table.empty:
-        keys = sorted(set(published["paper"] + "/" + published["table"]))
-        raise UserError(f'no published table "{key}": {nearest(key, keys)}; `list published` has them all')
+    table = find_table(published, key)
     sweeps = [sweep for sweep in load_sweeps(sweeps_file, scale) if sweep.published == key]
     planned = [t for sweep in sweeps for t in sweep.trials(None if seeds is None else range(seeds))]
     needed = where(
@@ -72,32 +66,21 @@ def reproduce(
 
 
 def _show(console: Console, key: str, table: pd.DataFrame, found: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
-    """Prints the table: laid out on a terminal, elsewhere as Markdown."""
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
-
     first = table.iloc[0]
-    tell(f"{first['title']}, {first['table_published']} ({key}), {first['source']}\n")
+    print_line(console, f"{first['title']}, {first['table_published']} ({key}), {first['source']}\n")
     if not sweeps:
-        tell(f'no sweep says published = "{key}", so nothing of it can be run')
+        print_line(console, f'no sweep says published = "{key}", so nothing of it can be run')
     notes: dict[str, int] = {}
     lines = [_cells(line, notes) for line in published_rows(found)]
-    heading = [name for name in lines[0] if any(cells[name] != lines[0][name] for cells in lines) or name != "metric"]
-    if console.is_terminal:
-        shown = Table(*heading, box=None, header_style="bold")
-        for cells in lines:
-            shown.add_row(*(Text(cells[name]) for name in heading))
-        console.print(shown)
-    else:
-        for texts in [heading, ["---"] * len(heading), *([cells[name] for name in heading] for cells in lines)]:
-            tell("| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |")
-    tell("")
+    heading = [name for name in lines[0] if name != "metric" or found["metric"].nunique() > 1]
+    print_table(console, heading, [[cells[name] for name in heading] for cells in lines])
+    print_line(console, "")
     for note, mark in notes.items():
-        tell(f"[{mark}] {note}")
+        print_line(console, f"[{mark}] {note}")
     counts = found["verdict"].value_counts()
-    tell(f"\n{plural(len(found), 'number')}: " + ", ".join(f"{count} {word}" for word, count in counts.items()))
-    tell(EXPLANATION)
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items())
+    print_line(console, f"\n{plural(len(found), 'number')}: {summary}")
+    print_line(console, EXPLANATION)
 
 
 def _cells(line: Mapping[str, Any], notes: dict[str, int]) -> dict[str, str]:

@@ -30,7 +30,10 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
 
 
-@pytest.mark.parametrize("verb", ["run", "report", "list", "show", "check"])
+VERBS = ["run", "reproduce", "prepare", "report", "list", "show", "verify", "check"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
@@ -73,6 +76,17 @@ def test_show_tells_everything_of_a_trial(
     printed = capsys.readouterr().out
     for fragment in (trial, "identity", "l2-uvp", "4096", "git_sha", f"--only {trial[:12]} --force"):
         assert fragment in printed
+
+
+def test_show_tells_everything_of_a_published_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "w2gn/gaussians"]) == 0
+    printed = capsys.readouterr().out
+    line = next(line for line in printed.splitlines() if "| LSOT (Large-scale OT) | Gaussian pair D=8 |" in line)
+    for fragment in ("| 7.5 |", "| lsot map=barycentric |", "| gaussians dim=8 |", "| l2-uvp |", "| test |", "| 1,024 |"):
+        assert fragment in line
+    assert "theirs is trained with settings that are published nowhere" in printed
+    assert main(["show", "w2gn/gausians"]) == 2
+    assert 'did you mean "w2gn/gaussians"' in capsys.readouterr().err
 
 
 def test_an_unknown_trial_is_an_error_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

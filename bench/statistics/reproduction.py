@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.identity import Trial
-from bench.published import comparison, is_of, published_rows, spread
+from bench.published import comparison, is_of, printed, published_rows, spread
 from bench.statistics.intervals import t_interval
 from bench.statistics.leaderboards import BOARD
 from bench.statistics.verdicts import NOT_COMPARABLE, NOT_RUN, verdict
@@ -58,7 +58,7 @@ def reproduction(
             "dataset": theirs["dataset_published"],
             "method": theirs["method_published"],
             "metric": theirs["metric_published"],
-            "published": _printed(theirs),
+            "published": printed(theirs),
         }
         for seeds in settings.values():
             of_seeds = [by_trial[trial.id] for trial in seeds if trial.id in by_trial]
@@ -133,8 +133,3 @@ def _ours(theirs: Mapping[str, Any], trial: Trial) -> str:
     fixed = json.loads(theirs["params"])
     options = {**{name: trial.method.options[name] for name in fixed}, **changed}
     return " ".join([trial.method.name, *(f"{name}={value}" for name, value in options.items())])
-
-
-def _printed(theirs: Mapping[str, Any]) -> str:
-    uncertainty = "" if pd.isna(theirs["uncertainty"]) else f" ± {theirs['uncertainty']:g}"
-    return f"{theirs['value_published']}{uncertainty}"
