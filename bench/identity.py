@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,7 @@ class Trial:
     sweep: str
     scale: str
     title: str = ""
-    published: str | None = None
+    published: tuple[str, ...] = ()
     resources: Resources = Resources()
     timeout: float | None = None
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -118,7 +118,7 @@ class Trial:
             "sweep": self.sweep,
             "scale": self.scale,
             "title": self.title,
-            "published": self.published,
+            "published": list(self.published),
             "resources": asdict(self.resources),
             "timeout": self.timeout,
             "spec": self.spec,
@@ -144,11 +144,16 @@ class Trial:
             sweep=record["sweep"],
             scale=record["scale"],
             title=record["title"],
-            published=record["published"],
+            published=table_keys(record["published"]),
             resources=Resources(**record["resources"]),
             timeout=record["timeout"],
             about=record["about"],
         )
+
+
+def table_keys(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The tables that a sweep or a trial's record names under `published`: none, one or several."""
+    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 def canonical_json(value: Any) -> str:

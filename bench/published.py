@@ -146,10 +146,9 @@ def load_published(folder: Path | str = PUBLISHED) -> pd.DataFrame:
     return frame.astype({name: DTYPES[reader] for name, reader in READERS.items() if reader in DTYPES})
 
 
-def published_table(published: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The rows of a table named "paper/table"; empty where there is none."""
-    paper, _, table = key.partition("/")
-    return published[(published["paper"] == paper) & (published["table"] == table)]
+def published_table(published: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """The rows of tables named "paper/table"; empty where there are none."""
+    return published[(published["paper"] + "/" + published["table"]).isin(keys)]
 
 
 def find_table(published: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def reproduce(
     console = console or Console()
     published = load_published()
     table = find_table(published, key)
-    sweeps = [sweep for sweep in load_sweeps(sweeps_file, scale) if sweep.published == key]
+    sweeps = [sweep for sweep in load_sweeps(sweeps_file, scale) if key in sweep.published]
     planned = [t for sweep in sweeps for t in sweep.trials(None if seeds is None else range(seeds))]
     needed = where(
         [trial for trial in planned if any(is_needed(row, trial) for row in published_rows(table))], conditions

@@ -13,7 +13,7 @@ from typing import Any
 from bench.about import describe
 from bench.errors import UserError
 from bench.grid import expand, shown
-from bench.identity import Budget, Resources, Setting, Trial, canonical_json
+from bench.identity import Budget, Resources, Setting, Trial, canonical_json, table_keys
 from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
@@ -27,7 +27,7 @@ KEYS: dict[str, Any] = {
     "kind": str,
     "title": str,
     "optional": bool,
-    "published": str,
+    "published": str | list,
     "datasets": dict,
     "methods": dict,
     "shared": dict,
@@ -77,7 +77,7 @@ class Sweep:
     kind: str
     title: str
     optional: bool
-    published: str | None
+    published: tuple[str, ...]
     datasets: tuple[tuple[Setting, tuple[Setting, ...]], ...]
     methods: tuple[tuple[Setting, Budget], ...]
     seeds: tuple[int, ...]
@@ -186,7 +186,7 @@ class _Reader:
         seeds = self._seeds(table.get("seeds", 1))
         resources = self._resources(table.get("resources", {}))
         splits = self._splits(table.get("splits", ["test"]))
-        self._published(table.get("published"))
+        self._published(table_keys(table.get("published")))
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
@@ -198,7 +198,7 @@ class _Reader:
             kind=kind,
             title=table.get("title", self.name),
             optional=table.get("optional", False),
-            published=table.get("published"),
+            published=table_keys(table.get("published")),
             datasets=tuple(
                 (setting, tuple(m for m in metrics if not _lacking(all_metrics()[m.name], instance)))
                 for setting, instance in zip(datasets, instances, strict=True)
@@ -371,11 +371,12 @@ class _Reader:
             self.wrong("resources.gpus", f"must be 0, a fraction of one GPU, or a whole number of them, not {gpus:g}")
         return Resources(cpus, gpus)
 
-    def _published(self, name: str | None) -> None:
+    def _published(self, names: Sequence[str]) -> None:
         published = load_published()
         known = set(published["paper"] + "/" + published["table"])
-        if name is not None and name not in known:
-            self.wrong("published", f'no published table "{name}": {nearest(name, known)}')
+        for name in names:
+            if name not in known:
+                self.wrong("published", f'no published table "{name}": {nearest(str(name), known)}')
 
     def _splits(self, given: Sequence[Any]) -> tuple[str, ...]:
         for name in given:

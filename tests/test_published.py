@@ -10,9 +10,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.options import options_of
-from bench.published import READERS, PublishedError, comparison, is_of, load_published, published_table, spread
-from bench.registry import find_method
+from bench.options import fits, options_of
+from bench.published import (
+    READERS,
+    PublishedError,
+    comparison,
+    is_of,
+    load_published,
+    published_rows,
+    published_table,
+    spread,
+)
+from bench.registry import all_datasets, all_methods, find_method
 
 FOLDER = Path(__file__).parent.parent / "results" / "published"
 GOOD = {
@@ -73,6 +82,17 @@ def test_a_table_names_each_quantity_of_a_method_once(published: pd.DataFrame):
     ours = published[published["method"] != ""]
     key = ["paper", "table", "dataset", "dataset_options", "method_published", "params", "metric", "split", "note"]
     assert not ours.duplicated(key).any()
+
+
+def test_what_is_said_to_be_ours_is(published: pd.DataFrame):
+    methods, datasets = all_methods(), all_datasets()
+    for row in published_rows(published):
+        if row["method"]:
+            options = options_of(methods[row["method"]])
+            for name, value in json.loads(row["params"]).items():
+                assert fits(value, options[name].type), row
+        if row["dataset"] in datasets:
+            assert json.loads(row["dataset_options"]).keys() <= options_of(datasets[row["dataset"]]).keys(), row
 
 
 def test_fid_over_other_features_is_not_entered_as_fid(published: pd.DataFrame):

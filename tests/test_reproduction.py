@@ -21,7 +21,7 @@ from bench.store import ROW_SCHEMA, Store
 SWEEPS = """
 [sweep.pairs]
 kind = "transport"
-published = "w2gn/gaussians"
+published = ["w2gn/gaussians", "w2gn/latent-space"]
 metrics.l2-uvp = { num_samples = 1024 }
 seeds = 2
 batch_size = 16
