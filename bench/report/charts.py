@@ -83,25 +83,25 @@ def seeds_by_setting(
     """
     labels = alt.Axis(labelLimit=190, ticks=False, domain=False, grid=True)
     y = alt.Y("label:N", sort=list(means["label"]), title=None, axis=labels)
-    color = _color(colors)
+    color = color_channel(colors)
     intervals, known = _intervals(means, points, axis), means.dropna(subset=["published"])
     layers: list[Any] = [
         alt.Chart(points)
         .mark_circle(size=30)
         .encode(
-            x=_x("value", axis), y=y, color=color, opacity=_picked(0.4), tooltip=_tooltip("label", "seed", "value")
+            x=x_channel("value", axis), y=y, color=color, opacity=picked(0.4), tooltip=tooltip("label", "seed", "value")
         ),
         alt.Chart(intervals)
         .mark_rule(strokeWidth=2)
-        .encode(x=_x("low", axis), x2="high:Q", y=y, color=color, opacity=_picked()),
+        .encode(x=x_channel("low", axis), x2="high:Q", y=y, color=color, opacity=picked()),
         alt.Chart(means)
         .mark_tick(thickness=2.5, size=13)
-        .encode(x=_x("mean", axis), y=y, color=color, opacity=_picked(), tooltip=_tooltip("label", "mean")),
+        .encode(x=x_channel("mean", axis), y=y, color=color, opacity=picked(), tooltip=tooltip("label", "mean")),
         alt.Chart(known)
         .mark_point(shape="diamond", size=60, filled=False, color=PUBLISHED)
-        .encode(x=_x("published", axis), y=y, tooltip=_tooltip("label", "printed")),
+        .encode(x=x_channel("published", axis), y=y, tooltip=tooltip("label", "printed")),
     ]
-    return _finish(layers, PANEL_WIDTH, LINE_HEIGHT * len(means) + 45)
+    return finished(layers, PANEL_WIDTH, LINE_HEIGHT * len(means) + 45)
 
 
 def against_option(
@@ -117,30 +117,35 @@ def against_option(
     points: label, method, seed, x, value. means: label, method, x, mean, low, high. published: label, method, x,
     value, printed. Lines are labeled at their right ends.
     """
-    color = _color(colors)
+    color = color_channel(colors)
     intervals = _intervals(means, points, y_axis)
     layers: list[Any] = [
         alt.Chart(means)
         .mark_line(strokeWidth=1.8)
-        .encode(x=_x("x", x_axis), y=_y("mean", y_axis), color=color, detail="label:N", opacity=_picked()),
+        .encode(x=x_channel("x", x_axis), y=y_channel("mean", y_axis), color=color, detail="label:N", opacity=picked()),
         alt.Chart(intervals)
         .mark_rule(strokeWidth=1.5)
-        .encode(x=_x("x", x_axis), y=_y("low", y_axis), y2="high:Q", color=color, opacity=_picked(0.8)),
+        .encode(x=x_channel("x", x_axis), y=y_channel("low", y_axis), y2="high:Q", color=color, opacity=picked(0.8)),
         alt.Chart(points)
         .mark_circle(size=26)
         .encode(
-            x=_x("x", x_axis),
-            y=_y("value", y_axis),
+            x=x_channel("x", x_axis),
+            y=y_channel("value", y_axis),
             color=color,
-            opacity=_picked(0.45),
-            tooltip=_tooltip("label", "seed", "x", "value"),
+            opacity=picked(0.45),
+            tooltip=tooltip("label", "seed", "x", "value"),
         ),
         alt.Chart(published)
         .mark_line(strokeDash=[2, 3], strokeWidth=1.2, color=PUBLISHED)
-        .encode(x=_x("x", x_axis), y=_y("value", y_axis), detail="label:N", opacity=_picked()),
+        .encode(x=x_channel("x", x_axis), y=y_channel("value", y_axis), detail="label:N", opacity=picked()),
         alt.Chart(published)
         .mark_point(size=45, strokeWidth=1.2, filled=False, color=PUBLISHED)
-        .encode(x=_x("x", x_axis), y=_y("value", y_axis), opacity=_picked(), tooltip=_tooltip("label", "x", "printed")),
+        .encode(
+            x=x_channel("x", x_axis),
+            y=y_channel("value", y_axis),
+            opacity=picked(),
+            tooltip=tooltip("label", "x", "printed"),
+        ),
     ]
     ends = pd.concat([_right_ends(means, "mean"), _right_ends(published, "value")])
     low, high = _range([points["value"], published["value"], intervals["low"], intervals["high"]])
@@ -150,23 +155,31 @@ def against_option(
         alt.Chart(ends)
         .mark_text(align="left", dx=8, fontSize=LABEL_SIZE)
         .encode(
-            x=_x("x", x_axis),
-            y=_y("at", y_axis),
+            x=x_channel("x", x_axis),
+            y=y_channel("at", y_axis),
             text="label:N",
-            opacity=_picked(),
+            opacity=picked(),
         )
     )
-    return _finish(layers, WIDTH, HEIGHT)
+    return finished(layers, WIDTH, HEIGHT)
 
 
-def scatter(means: pd.DataFrame, x_axis: Axis, y_axis: Axis, colors: Mapping[str, str]) -> alt.LayerChart:
-    """Mean against mean, a point a setting with its name beside it. means: label, method, x, y."""
-    color = _color(colors)
-    position = {"x": _x("x", x_axis), "y": _y("y", y_axis)}
+def scatter(
+    means: pd.DataFrame, x_axis: Axis, y_axis: Axis, colors: Mapping[str, str], front: Sequence[str] = ()
+) -> alt.LayerChart:
+    """Mean against mean, a point a setting with its name beside it; a line in steps through those on a front.
+
+    means: label, method, x, y. front: labels.
+    """
+    color = color_channel(colors)
+    position = {"x": x_channel("x", x_axis), "y": y_channel("y", y_axis)}
     layers: list[Any] = [
+        alt.Chart(means[means["label"].isin(front)])
+        .mark_line(interpolate="step-after", strokeWidth=1, color=PUBLISHED)
+        .encode(**position),
         alt.Chart(means)
         .mark_circle(size=70)
-        .encode(**position, color=color, opacity=_picked(), tooltip=_tooltip("label", "x", "y"))
+        .encode(**position, color=color, opacity=picked(), tooltip=tooltip("label", "x", "y")),
     ]
     size = (WIDTH - 70, HEIGHT - 50)
     sides = label_sides(
@@ -177,8 +190,8 @@ def scatter(means: pd.DataFrame, x_axis: Axis, y_axis: Axis, colors: Mapping[str
         if len(here):
             chart: Any = alt.Chart(here)
             mark = chart.mark_text(align=align, dx=dx, dy=dy, fontSize=LABEL_SIZE)
-            layers.append(mark.encode(**position, text="label:N", opacity=_picked()))
-    return _finish(layers, WIDTH, HEIGHT)
+            layers.append(mark.encode(**position, text="label:N", opacity=picked()))
+    return finished(layers, WIDTH, HEIGHT)
 
 
 def training_curves(curves: pd.DataFrame, colors: Mapping[str, str]) -> alt.FacetChart:
@@ -193,9 +206,9 @@ def training_curves(curves: pd.DataFrame, colors: Mapping[str, str]) -> alt.Face
             x=alt.X("step:Q", title=None, axis=alt.Axis(tickCount=3, format=",d", grid=False)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=3, format=",.3~g")),
             detail="run:N",
-            color=_color(colors),
-            opacity=_picked(0.8),
-            tooltip=_tooltip("panel", "run", "step", "value"),
+            color=color_channel(colors),
+            opacity=picked(0.8),
+            tooltip=tooltip("panel", "run", "step", "value"),
         )
         .properties(width=165, height=90)
     )
@@ -207,7 +220,7 @@ def training_curves(curves: pd.DataFrame, colors: Mapping[str, str]) -> alt.Face
     return faceted.add_params(alt.param(name="picked", value=""))
 
 
-def _finish(layers: Sequence[Any], width: float, height: float) -> alt.LayerChart:
+def finished(layers: Sequence[Any], width: float, height: float) -> alt.LayerChart:
     """The layers that have data, with the parameter, on a total size that includes axes and labels."""
     layered: Any = alt.layer(*(layer for layer in layers if len(layer.data)))
     return layered.add_params(alt.param(name="picked", value="")).properties(
@@ -218,11 +231,13 @@ def _finish(layers: Sequence[Any], width: float, height: float) -> alt.LayerChar
     )
 
 
-def _x(field: str, axis: Axis) -> alt.X:
+def x_channel(field: str, axis: Axis) -> alt.X:
+    """A quantity across, without grid lines."""
     return alt.X(field, type="quantitative", title=axis.title, scale=_scale(axis), axis=_ticks(axis, grid=False))
 
 
-def _y(field: str, axis: Axis) -> alt.Y:
+def y_channel(field: str, axis: Axis) -> alt.Y:
+    """A quantity upwards, with grid lines."""
     return alt.Y(field, type="quantitative", title=axis.title, scale=_scale(axis), axis=_ticks(axis, grid=True))
 
 
@@ -236,12 +251,13 @@ def _ticks(axis: Axis, *, grid: bool) -> alt.Axis:
     return alt.Axis(grid=grid, labelOverlap=True, tickCount=4)
 
 
-def _color(colors: Mapping[str, str]) -> alt.Color:
+def color_channel(colors: Mapping[str, str]) -> alt.Color:
+    """The color of the field `method`, without legend."""
     scale = alt.Scale(domain=list(colors), range=list(colors.values()))
     return alt.Color("method:N", legend=None, scale=scale)
 
 
-def _picked(opacity: float = 1.0) -> Any:
+def picked(opacity: float = 1.0) -> Any:
     """Full strength for the picked method, and for all while none is picked."""
     return alt.condition("picked == '' || datum.method == picked", alt.value(opacity), alt.value(0.08))
 
@@ -262,7 +278,8 @@ def _intervals(means: pd.DataFrame, points: pd.DataFrame, axis: Axis) -> pd.Data
     return known.assign(low=known["low"].clip(low, high), high=known["high"].clip(low, high))
 
 
-def _tooltip(*fields: str) -> list[alt.Tooltip]:
+def tooltip(*fields: str) -> list[alt.Tooltip]:
+    """What hovering shows: names as they are, numbers to four digits."""
     texts = ("label", "panel", "run", "printed")
     return [
         alt.Tooltip(field, type="nominal") if field in texts else alt.Tooltip(field, type="quantitative", format=".4~g")
