@@ -47,10 +47,10 @@ def reproduce(
     sweeps = [sweep for sweep in load_sweeps(sweeps_file, scale) if key in sweep.published]
     planned = [t for sweep in sweeps for t in sweep.trials(None if seeds is None else range(seeds))]
     needed = where(
-        [trial for trial in planned if any(is_needed(row, trial) for row in published_rows(table))], conditions
+        [trial for trial in planned if any(is_needed(row, trial.spec) for row in published_rows(table))], conditions
     )
     if conditions:
-        table = table[[any(is_needed(row, trial) for trial in needed) for row in published_rows(table)]]
+        table = table[[any(is_needed(row, trial.spec) for trial in needed) for row in published_rows(table)]]
     status = 0
     store = Store(results)
     if run and needed:
@@ -58,7 +58,7 @@ def reproduce(
         status = run_trials(
             trials, sweeps, store, (data or data_root()).resolve(), console, executor=executor, address=address
         )
-    found = reproduction(table, published, needed, store.read().rows)
+    found = reproduction(table, published, [trial.to_record() for trial in needed], store.read().rows)
     if csv:
         found.to_csv(csv, index=False)
     _show(console, key, table, found, sweeps)

@@ -80,6 +80,10 @@ def row(of: Trial, value: float | None, **changed: Any) -> dict[str, Any]:
     }
 
 
+def records(trials: list[Trial]) -> list[dict[str, Any]]:
+    return [trial.to_record() for trial in trials]
+
+
 def w2gn(published: pd.DataFrame, dim: int) -> pd.DataFrame:
     table = published_table(published, "w2gn/gaussians")
     chosen = (table["method"] == "w2gn") & (table["dataset_options"] == json.dumps({"dim": dim}))
@@ -88,7 +92,7 @@ def w2gn(published: pd.DataFrame, dim: int) -> pd.DataFrame:
 
 def one(published: pd.DataFrame, trials: list[Trial], rows: list[dict[str, Any]], dim: int = 8) -> dict[str, Any]:
     """The only line of the reproduction of W2GN's number for a dimension: <1 for 8, 1.1 for 256."""
-    found = reproduction(w2gn(published, dim), published, trials, pd.DataFrame(rows, columns=ROW_SCHEMA.names))
+    found = reproduction(w2gn(published, dim), published, records(trials), pd.DataFrame(rows, columns=ROW_SCHEMA.names))
     assert list(found.columns) == list(COLUMNS)
     assert len(found) == 1
     return {str(name): value for name, value in found.iloc[0].items()}
@@ -123,7 +127,7 @@ def test_a_shorter_run_is_not_comparable_and_the_field_is_named(published: pd.Da
 def test_numbers_of_two_protocols_are_never_pooled(published: pd.DataFrame):
     trials = [trial(seed) for seed in range(2)]
     rows = [row(t, 0.1 * count, n_samples=count) for t in trials for count in (1024, 2048)]
-    found = reproduction(w2gn(published, 8), published, trials, pd.DataFrame(rows, columns=ROW_SCHEMA.names))
+    found = reproduction(w2gn(published, 8), published, records(trials), pd.DataFrame(rows, columns=ROW_SCHEMA.names))
     assert found["mean"].tolist() == [102.4, 204.8]
     assert found["seeds"].tolist() == [2, 2]
 
@@ -145,7 +149,7 @@ def test_what_was_not_measured_says_why(published: pd.DataFrame, outcome: list[d
 
 def test_a_number_that_no_sweep_is_for_says_so(published: pd.DataFrame):
     table = published_table(published, "w2gn/latent-space")
-    found = reproduction(table, published, [trial(0)], pd.DataFrame(columns=ROW_SCHEMA.names))
+    found = reproduction(table, published, records([trial(0)]), pd.DataFrame(columns=ROW_SCHEMA.names))
     assert set(found["verdict"]) == {"not run"}
     reasons = dict(zip(found["method"], found["reason"], strict=True))
     assert reasons["WGAN (joeylitalien repo)"] == "the harness has no such method"
@@ -164,7 +168,7 @@ def test_where_the_protocol_is_not_pinned_the_spread_over_papers_is_shown(publis
         }
     )
     rows = [row(of, 60.0, metric="fid-generation", protocol='{"extractor": "inception-v3-compat"}')]
-    line = reproduction(wae, published, [of], pd.DataFrame(rows, columns=ROW_SCHEMA.names)).iloc[0]
+    line = reproduction(wae, published, records([of]), pd.DataFrame(rows, columns=ROW_SCHEMA.names)).iloc[0]
     assert line["fields"] == "n_samples"
     assert line["spread"] == "6 papers have 51.29 to 62.9, each by a protocol of its own"
 

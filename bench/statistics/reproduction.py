@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.identity import Trial
 from bench.published import comparison, is_of, printed, published_rows, spread
 from bench.statistics.intervals import t_interval
 from bench.statistics.leaderboards import BOARD
 from bench.statistics.verdicts import NOT_COMPARABLE, NOT_RUN, verdict
+
+Record = Mapping[str, Any]
+"""A trial as it was planned: what `Trial.to_record` gives, and plans and row files hold."""
 
 COLUMNS = {
     "dataset": "as the paper calls it",
@@ -35,25 +37,26 @@ COLUMNS = {
 
 
 def reproduction(
-    table: pd.DataFrame, published: pd.DataFrame, trials: Sequence[Trial], rows: pd.DataFrame
+    table: pd.DataFrame, published: pd.DataFrame, trials: Sequence[Record], rows: pd.DataFrame
 ) -> pd.DataFrame:
     """The numbers of a published table beside ours, with a verdict each.
 
     Args:
         table: rows of `load_published`. published: all of them, for the spread over papers.
-        trials: those that may reproduce it, at one scale. rows: the store's rows, of these and other trials.
+        trials: records of those that may reproduce it, at one scale. rows: the store's rows, of these and other trials.
 
     Returns:
         COLUMNS; a line a number and a setting of ours, in the order of the table.
     """
-    mine = rows[rows["trial_id"].isin([trial.id for trial in trials])].drop_duplicates(["trial_id", *BOARD])
+    mine = rows[rows["trial_id"].isin([trial["trial_id"] for trial in trials])].drop_duplicates(["trial_id", *BOARD])
     by_trial = dict(list(mine.groupby("trial_id")))
     lines = []
     for theirs in published_rows(table):
-        settings: dict[str, list[Trial]] = {}
+        settings: dict[str, list[Record]] = {}
         for trial in trials:
-            if is_needed(theirs, trial):
-                settings.setdefault(json.dumps([trial.spec["method"], trial.spec["budget"]]), []).append(trial)
+            spec = trial["spec"]
+            if is_needed(theirs, spec):
+                settings.setdefault(json.dumps([spec["method"], spec["budget"]]), []).append(trial)
         described = {
             "dataset": theirs["dataset_published"],
             "method": theirs["method_published"],
@@ -61,7 +64,7 @@ def reproduction(
             "published": printed(theirs),
         }
         for seeds in settings.values():
-            of_seeds = [by_trial[trial.id] for trial in seeds if trial.id in by_trial]
+            of_seeds = [by_trial[trial["trial_id"]] for trial in seeds if trial["trial_id"] in by_trial]
             ours = pd.concat(of_seeds) if of_seeds else mine.iloc[:0]
             lines += [{**described, **line} for line in _compared(theirs, seeds, ours, published)]
         if not settings:
@@ -71,7 +74,7 @@ def reproduction(
 
 
 def _compared(
-    theirs: Mapping[str, Any], seeds: Sequence[Trial], ours: pd.DataFrame, published: pd.DataFrame
+    theirs: Mapping[str, Any], seeds: Sequence[Record], ours: pd.DataFrame, published: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """Lines of one published number and one setting of ours: one, or one for each protocol that was measured."""
     label = {"ours": _ours(theirs, seeds[0])}
@@ -86,35 +89,36 @@ def _compared(
         line = {**label, "seeds": len(values), "mean": mean, "half_width": half_width}
         if pd.notna(theirs["value"]):
             line["difference"] = mean - theirs["value"]
-        fair = comparison(theirs, group.iloc[0].to_dict(), seeds[0].to_record())
+        fair = comparison(theirs, group.iloc[0].to_dict(), seeds[0])
         if fair.comparable:
             word, reason, low, high = verdict(values, theirs, str(group["direction"].iloc[0]))
             lines.append({**line, "low": low, "high": high, "verdict": word, "reason": reason})
             continue
-        method = seeds[0].method
-        range_ = spread(published, theirs["dataset"], theirs["metric"], method.name, method.options)
+        method = seeds[0]["spec"]["method"]
+        range_ = spread(published, theirs["dataset"], theirs["metric"], method["name"], method["params"])
         fields = ", ".join(fair.differences)
         told = {"verdict": NOT_COMPARABLE, "fields": fields, "reason": fair.reason, "spread": range_}
         lines.append({**line, **told})
     return lines
 
 
-def is_needed(theirs: Mapping[str, Any], trial: Trial) -> bool:
-    """Whether a trial is of the dataset, method and hyperparameters that a published number names."""
+def is_needed(theirs: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether a trial (its `spec`) is of the dataset, method and hyperparameters that a published number names."""
+    dataset, method = spec["dataset"], spec["method"]
     wanted = json.loads(theirs["dataset_options"])
-    same = theirs["dataset"] == trial.dataset.name and all(trial.dataset.options.get(k) == v for k, v in wanted.items())
-    return same and is_of(theirs, trial.method.name, trial.method.options)
+    same = theirs["dataset"] == dataset["name"] and all(dataset["options"].get(k) == v for k, v in wanted.items())
+    return same and is_of(theirs, method["name"], method["params"])
 
 
-def _why_none(theirs: Mapping[str, Any], trials: Sequence[Trial]) -> str:
+def _why_none(theirs: Mapping[str, Any], trials: Sequence[Record]) -> str:
     if not theirs["method"]:
         return "the harness has no such method"
-    if theirs["method"] not in {trial.method.name for trial in trials}:
+    if theirs["method"] not in {trial["spec"]["method"]["name"] for trial in trials}:
         return f"no sweep for this table runs {theirs['method']}"
     return f"no sweep for this table runs {theirs['method']} with these options on {theirs['dataset_published']}"
 
 
-def _why_not_measured(seeds: Sequence[Trial], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
+def _why_not_measured(seeds: Sequence[Record], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
     """Of a setting that should have a number and has none."""
     if len(of_metric):
         return str(of_metric["reason"].iloc[0])
@@ -127,9 +131,9 @@ def _why_not_measured(seeds: Sequence[Trial], ours: pd.DataFrame, of_metric: pd.
     return "the sweep does not ask for this metric" if len(ended) else f"{len(seeds)} trials to run"
 
 
-def _ours(theirs: Mapping[str, Any], trial: Trial) -> str:
+def _ours(theirs: Mapping[str, Any], trial: Record) -> str:
     """The method, with those hyperparameters that the table fixes or that are not the method's defaults."""
-    changed = trial.about.get("method", {}).get("changed", {})
-    fixed = json.loads(theirs["params"])
-    options = {**{name: trial.method.options[name] for name in fixed}, **changed}
-    return " ".join([trial.method.name, *(f"{name}={value}" for name, value in options.items())])
+    changed = trial.get("about", {}).get("method", {}).get("changed", {})
+    method = trial["spec"]["method"]
+    options = {**{name: method["params"][name] for name in json.loads(theirs["params"])}, **changed}
+    return " ".join([method["name"], *(f"{name}={value}" for name, value in options.items())])
