@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -12,7 +11,8 @@ from rich.console import Console
 from bench.driver import run_trials
 from bench.printing import print_line, print_table
 from bench.published import find_table, load_published, published_rows
-from bench.report.formatting import measurement, number, plural
+from bench.report.formatting import plural
+from bench.report.paper_view import PaperLine
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
 from bench.statistics.verdicts import EXPLANATION
@@ -71,9 +71,13 @@ def _show(console: Console, key: str, table: pd.DataFrame, found: pd.DataFrame, 
     if not sweeps:
         print_line(console, f'no sweep says published = "{key}", so nothing of it can be run')
     notes: dict[str, int] = {}
-    lines = [_cells(line, notes) for line in published_rows(found)]
-    heading = [name for name in lines[0] if name != "metric" or found["metric"].nunique() > 1]
-    print_table(console, heading, [[cells[name] for name in heading] for cells in lines])
+    lines = [PaperLine.of(line, notes) for line in published_rows(found)]
+    shown = {"dataset": "dataset", "method": "method", "metric": "metric", "published": "published", "mean": "ours"}
+    shown |= {"seeds": "seeds", "difference": "difference", "predicted": "predicted", "verdict": "verdict"}
+    if found["metric"].nunique() == 1:
+        del shown["metric"]
+    marked = [{**vars(line), "verdict": f"{line.verdict} [{line.note}]"} for line in lines]
+    print_table(console, list(shown.values()), [[line[name] for name in shown] for line in marked])
     print_line(console, "")
     for note, mark in notes.items():
         print_line(console, f"[{mark}] {note}")
@@ -81,18 +85,3 @@ def _show(console: Console, key: str, table: pd.DataFrame, found: pd.DataFrame, 
     summary = ", ".join(f"{count} {word}" for word, count in counts.items())
     print_line(console, f"\n{plural(len(found), 'number')}: {summary}")
     print_line(console, EXPLANATION)
-
-
-def _cells(line: Mapping[str, Any], notes: dict[str, int]) -> dict[str, str]:
-    """A line of the printed table by its heading; the reason's place among the notes follows the verdict."""
-    mark = notes.setdefault("; ".join(filter(None, [line["reason"], line["spread"]])), len(notes) + 1)
-    half_width = None if pd.isna(line["half_width"]) else line["half_width"]
-    told = f"({line['fields']}) " if line["fields"] else ""
-    return {
-        **{name: str(line[name]) for name in ("dataset", "method", "metric", "published")},
-        "ours": "" if pd.isna(line["mean"]) else measurement(line["mean"], half_width),
-        "seeds": "" if pd.isna(line["seeds"]) else str(int(line["seeds"])),
-        "difference": "" if pd.isna(line["difference"]) else f"{line['difference']:+.3g}",
-        "predicted": "" if pd.isna(line["low"]) else f"{number(line['low'])} to {number(line['high'])}",
-        "verdict": f"{line['verdict']} {told}[{mark}]",
-    }

@@ -25,8 +25,10 @@ def measurement(mean: float, half_width: float | None) -> str:
     return f"{_signed(f'{mean:,.{places}f}')} ± {half_width:,.{places}f}"
 
 
-def number(value: float) -> str:
-    """Three significant digits: 1,234 and 12.3 and 0.00123 and 1.2×10⁻⁵."""
+def number(value: float, *, signed: bool = False) -> str:
+    """Three significant digits: 1,234 and 12.3 and 0.00123 and 1.2×10⁻⁵; `signed` has a plus before a positive one."""
+    if signed and value > 0:
+        return f"+{number(value)}"
     if not math.isfinite(value):
         return str(value)
     magnitude = math.floor(math.log10(abs(float(f"{value:.3g}")))) if value else 0

@@ -22,6 +22,7 @@ COLUMNS = {
     "metric": "as the paper calls it",
     "published": "the number as printed, with its ±",
     "ours": "method and dataset of ours, with the options of theirs",
+    "trial": "id of the first of our trials",
     "seeds": "number of our values",
     "mean": "of our values",
     "half_width": "of the 95% t interval of our mean; missing for one seed",
@@ -69,7 +70,7 @@ def reproduction(
             lines += [{**described, **line} for line in _compared(theirs, seeds, ours, published)]
         if not settings:
             lines.append({**described, "verdict": NOT_RUN, "reason": _why_none(theirs, trials)})
-    texts = dict.fromkeys(("ours", "fields", "reason", "spread"), "")
+    texts = dict.fromkeys(("ours", "trial", "fields", "reason", "spread"), "")
     return pd.DataFrame([{**texts, **line} for line in lines], columns=list(COLUMNS))
 
 
@@ -77,7 +78,7 @@ def _compared(
     theirs: Mapping[str, Any], seeds: Sequence[Record], ours: pd.DataFrame, published: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """Lines of one published number and one setting of ours: one, or one for each protocol that was measured."""
-    label = {"ours": _ours(theirs, seeds[0])}
+    label = {"ours": _ours(theirs, seeds[0]), "trial": seeds[0]["trial_id"]}
     of_metric = ours[ours["metric"] == theirs["metric"]]
     measured = of_metric[of_metric["value"].notna()]
     if measured.empty:

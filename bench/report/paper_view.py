@@ -1,0 +1,110 @@
+"""A published table's page: each of its numbers beside ours, with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.published import published_rows, published_table
+from bench.report.formatting import measurement, number, plural
+from bench.report.records import Section
+from bench.statistics.reproduction import reproduction
+
+
+@dataclass(frozen=True)
+class PaperLine:
+    """A number of the table as texts; `trial` is the id of one of ours, or empty. note: number of the reason below."""
+
+    dataset: str
+    method: str
+    metric: str
+    published: str
+    ours: str
+    trial: str
+    mean: str
+    seeds: str
+    difference: str
+    predicted: str
+    verdict: str
+    note: int
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any], notes: dict[str, int]) -> PaperLine:
+        """Of a line of `reproduction`; a reason that is not among the notes yet is added to them."""
+        half_width = None if pd.isna(line["half_width"]) else line["half_width"]
+        fields = f" ({line['fields']})" if line["fields"] else ""
+        return cls(
+            **{name: line[name] for name in ("dataset", "method", "metric", "published", "ours", "trial")},
+            mean="" if pd.isna(line["mean"]) else measurement(line["mean"], half_width),
+            seeds="" if pd.isna(line["seeds"]) else str(int(line["seeds"])),
+            difference="" if pd.isna(line["difference"]) else number(line["difference"], signed=True),
+            predicted="" if pd.isna(line["low"]) else f"{number(line['low'])} to {number(line['high'])}",
+            verdict=f"{line['verdict']}{fields}",
+            note=notes.setdefault("; ".join(filter(None, [line["reason"], line["spread"]])), len(notes) + 1),
+        )
+
+
+@dataclass(frozen=True)
+class PaperView:
+    """A published table beside the trials of one scale of the sweeps that name it.
+
+    heading: title, table and arXiv number of the paper. summary: how often each verdict was given, in words. notes:
+    the verdicts' reasons by their numbers. metrics: how many there are in the table.
+    """
+
+    key: str
+    heading: str
+    scale: str
+    sections: tuple[Section, ...]
+    lines: tuple[PaperLine, ...]
+    notes: Mapping[str, int]
+    summary: str
+    sources: tuple[str, ...]
+
+    @property
+    def slug(self) -> str:
+        return f"{self.key}-{self.scale}".replace("/", "-")
+
+    @property
+    def metrics(self) -> int:
+        return len({line.metric for line in self.lines})
+
+    @classmethod
+    def of(
+        cls, key: str, scale: str, sections: Sequence[Section], published: pd.DataFrame, rows: pd.DataFrame
+    ) -> PaperView:
+        """sections: those of the scale that name the table. rows: the store's, of their and other trials."""
+        table = published_table(published, key)
+        records = list({id_: record for section in sections for id_, record in section.records.items()}.values())
+        found = reproduction(table, published, records, rows)
+        notes: dict[str, int] = {}
+        lines = tuple(PaperLine.of(line, notes) for line in published_rows(found))
+        counts = found["verdict"].value_counts()
+        first = table.iloc[0]
+        arxiv = f", arXiv {first['arxiv']}" if first["arxiv"] else ""
+        return cls(
+            key=key,
+            heading=f"{first['title']}{arxiv}: {first['table_published']}",
+            scale=scale,
+            sections=tuple(sections),
+            lines=lines,
+            notes=notes,
+            summary=f"{plural(len(lines), 'number')}: " + ", ".join(f"{many} {word}" for word, many in counts.items()),
+            sources=tuple(table["source"].drop_duplicates()),
+        )
+
+
+def paper_views(sections: Sequence[Section], published: pd.DataFrame, rows: pd.DataFrame) -> list[PaperView]:
+    """A page for each table that is on record and named by a sweep, at each scale at which one is planned."""
+    named: dict[tuple[str, str], list[Section]] = {}
+    for section in sections:
+        for key in section.published:
+            named.setdefault((key, section.scale), []).append(section)
+    return [
+        PaperView.of(key, scale, mine, published, rows)
+        for (key, scale), mine in sorted(named.items(), key=lambda item: item[0])
+        if len(published_table(published, key))
+    ]
