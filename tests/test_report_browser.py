@@ -1,154 +1,131 @@
-"""The page in a real browser: charts are drawn, nothing errs, nothing is wider than a phone."""
+"""The report in a real browser, from the disk: what a reader does there works, nothing errs, nothing is fetched."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
-from typing import Any, ClassVar
 
 import pytest
 
 from bench.report import write_report
 from tests import report_fixture as fixture
+from tests.chromium import CHROMIUM, Chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
-WATCH = """<script>
-window.errors = [];
-addEventListener("error", (event) => errors.push(String(event.message)));
-addEventListener("unhandledrejection", (event) => errors.push(String(event.reason)));
-console.error = (...words) => errors.push(words.join(" "));
-</script>"""
-
-PROBE = """<script>
-(async () => {
-  const wait = (condition, left = 900) => new Promise((done) => {
-    const look = () => (condition() || !left--) ? done() : setTimeout(look, 50);
-    look();
-  });
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  await wait(() => document.documentElement.dataset.charts === "drawn");
-  const root = document.documentElement;
-  const found = {
-    width: innerWidth,
-    overflow: root.scrollWidth - root.clientWidth,
-    plots: all(".plot[data-spec]").length,
-    seen: all(".plot[data-spec]").filter((plot) => !plot.closest("details:not([open])")).length,
-    drawn: all(".plot[data-spec] svg").length,
-    marks: all(".plot[data-spec] svg path").length,
-    ink: getComputedStyle(document.body).color,
-  };
-  for (const more of all("details.more")) more.open = true;
-  await wait(() => all(".plot[data-spec] svg").length === found.plots);
-  found.drawnAfterwards = all(".plot[data-spec] svg").length;
-
-  const table = document.querySelector("table.sortable");
-  const names = () => [...table.tBodies].map((body) => body.dataset.name);
-  const button = table.querySelectorAll("button.sort")[1];
-  button.click();
-  found.ascending = names();
-  button.click();
-  found.descending = names();
-  found.aria = button.closest("th").getAttribute("aria-sort");
-
-  const filter = document.getElementById("filter");
-  filter.value = "LSOT";
-  filter.dispatchEvent(new Event("input"));
-  found.filtered = [...table.tBodies].filter((body) => !body.hidden).map((body) => body.dataset.name);
-  filter.value = "";
-  filter.dispatchEvent(new Event("input"));
-
-  document.querySelector(".legend button").click();
-  found.pressed = all('.legend button[aria-pressed="true"]').length;
-
-  const trial = document.querySelector(".trial[data-curves]");
-  location.hash = trial.id;
-  await wait(() => trial.querySelector(".curves svg"));
-  found.unfolded = trial.open && trial.closest("details.trials").open;
-  found.errors = errors;
-  await fetch("/answer", { method: "POST", body: JSON.stringify(found) });
-})();
-</script>"""
-
-FRAME = '<!doctype html><body><iframe src="probed.html" style="width:{width}px;height:900px;border:0"></iframe>'
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder, and keeps what is posted to it."""
-
-    answers: ClassVar[Queue[str]] = Queue()
-
-    def do_POST(self) -> None:
-        self.answers.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
+PAGES = ("index.html", "sweeps/gaussians-quick.html", "methods/lsot.html", "trials.html")
+NAMES = "[...document.querySelector('table.sortable').tBodies].filter((b) => !b.hidden).map((b) => b.dataset.name)"
+FOUND = "[...document.querySelectorAll('#found tr')].map((row) => row.cells[0].textContent)"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("browser")
-    trials = [*fixture.gaussians(), *fixture.toy2d()[:6], *fixture.mnist()[:9]]
-    fixture.write(root / "results", trials)
-    return write_report(root / "results", root / "reports")
+    # A loss a line of a leaderboard: more lines than are seen at once.
+    grid = [fixture.Trial("grid", "vae", "sprites", 0, {"mig": k / 100}, params={"k": k}) for k in range(120)]
+    fixture.write(root / "results", [*fixture.gaussians(), *fixture.mnist()[:9], *grid])
+    return write_report(root / "results", root / "reports").parent
 
 
-def browse(page: Path, width: int, *options: str) -> dict[str, Any]:
-    """Opens the page in a frame of a width and returns what the probe saw.
-
-    The frame is there because the browser's own window cannot be as narrow as a phone. The policy that keeps the page
-    from any connection is loosened for the probe's answer.
-    """
-    html = page.read_text().replace("default-src 'none'", "default-src 'none'; connect-src 'self'")
-    body, end, rest = html.replace("<head>", "<head>" + WATCH, 1).rpartition("</body>")
-    html = body + PROBE + end + rest
-    (page.parent / "probed.html").write_text(html)
-    (page.parent / "frame.html").write_text(FRAME.format(width=width))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page.parent)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/frame.html"
-    profile = page.parent / f"profile-{width}-{len(options)}"
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000", *options]
-    command += [f"--user-data-dir={profile}", "--remote-debugging-port=0", address]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
-        try:
-            return dict(json.loads(Handler.answers.get(timeout=120)))
-        finally:
-            browser.terminate()
-            server.shutdown()
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    chromium = Chromium(tmp_path_factory.mktemp("profile"))
+    yield chromium
+    chromium.close()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_works_at_phone_and_desktop_width(page: Path, width: int):
-    found = browse(page, width)
-    assert found["errors"] == []
-    assert found["width"] == width
-    assert found["overflow"] <= 0
-    assert found["plots"] > 8
-    assert found["drawn"] == found["seen"] < found["plots"]  # folded charts wait until they are asked for
-    assert found["drawnAfterwards"] == found["plots"]
-    assert found["marks"] > 10 * found["drawn"]
-    assert found["ascending"][0] == "linear"  # the smallest UVP of the fixture
-    assert found["descending"] == found["ascending"][::-1]
-    assert found["aria"] == "descending"
-    assert found["filtered"]
-    assert all(name.startswith("lsot") for name in found["filtered"])
-    assert found["pressed"] >= 1
-    assert found["unfolded"]
+@pytest.fixture(autouse=True)
+def nothing_errs_and_nothing_is_asked_for(browser: Chromium) -> Iterator[None]:
+    """Whatever a test does on a page."""
+    browser.look(1280)
+    yield
+    assert browser.errors == []
+    assert not [address for address in browser.requests if not address.startswith(("file:", "about:", "data:"))]
 
 
-def test_the_page_follows_the_reader_s_dark_setting(page: Path):
-    light = browse(page, 800)["ink"]
-    dark = browse(page, 800, "--force-dark-mode", "--blink-settings=preferredColorScheme=0")["ink"]
-    channels = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (light, dark)]
-    assert channels[0] < 200 < channels[1]
+def all_pages(report: Path) -> list[str]:
+    trial = max((report / "trials").iterdir(), key=lambda path: path.stat().st_size)
+    return [(report / name).as_uri() for name in PAGES] + [trial.as_uri()]
+
+
+def test_no_page_is_wider_than_a_phone_and_all_follow_the_reader_s_dark_setting(browser: Chromium, report: Path):
+    for address in all_pages(report):
+        inks = []
+        for dark in (False, True):
+            browser.look(390, dark=dark)
+            browser.open(address)
+            assert browser.run("document.documentElement.scrollWidth") == 390, address
+            inks.append(sum(map(int, re.findall(r"\d+", browser.run("getComputedStyle(document.body).color"))[:3])))
+            assert browser.errors == []
+        assert inks[0] < 200 < inks[1]
+
+
+def test_a_leaderboard_is_sorted_and_filtered(browser: Chromium, report: Path):
+    browser.open((report / "sweeps" / "gaussians-quick.html").as_uri())
+    button = "document.querySelectorAll('table.sortable')[0].querySelectorAll('button.sort')[1]"
+    browser.run(f"{button}.click()")
+    ascending = browser.run(NAMES)
+    assert ascending[0] == "linear"  # the smallest UVP of the fixture
+    assert browser.run(f"{button}.closest('th').getAttribute('aria-sort')") == "ascending"
+    browser.run(f"{button}.click()")
+    assert browser.run(NAMES) == ascending[::-1]
+    browser.run("filter.value = 'LSOT'; filter.dispatchEvent(new Event('input'))")
+    assert set(browser.run(NAMES)) == {"lsot epsilon=0.01", "lsot epsilon=0.1"}
+
+
+def test_the_rest_of_a_long_leaderboard_comes_when_asked_for(browser: Chromium, report: Path):
+    browser.open((report / "sweeps" / "grid-quick.html").as_uri())
+    assert len(browser.run(NAMES)) == 30
+    browser.run("document.querySelector('button.all').click()")
+    assert len(browser.run(NAMES)) == 120
+    browser.open((report / "sweeps" / "grid-quick.html").as_uri())
+    browser.run("document.querySelectorAll('button.sort')[1].click()")
+    assert browser.run(NAMES)[:2] == ["vae k=0", "vae k=1"]  # all are sorted, not only the leading ones
+
+
+def test_charts_are_drawn_as_they_come_into_view_and_in_the_reader_s_colors(browser: Chromium, report: Path):
+    browser.open((report / "sweeps" / "gaussians-quick.html").as_uri())
+    plots = browser.run("document.querySelectorAll('.plot').length")
+    assert plots > 2
+    assert browser.run("document.querySelectorAll('.plot svg').length") < plots
+    for number in range(plots):
+        plot = f"document.querySelectorAll('.plot')[{number}]"
+        browser.run(f"{plot}.closest('details')?.setAttribute('open', ''); {plot}.scrollIntoView()")
+        browser.wait(f"{plot}.querySelector('svg path')")
+    browser.run("document.querySelector('.legend button').click()")
+    assert browser.run("document.querySelectorAll('.legend button[aria-pressed=true]').length") == 1
+    label = "document.querySelector('.plot svg .role-axis-label text').getAttribute('fill')"
+    light = browser.run(label)
+    browser.look(1280, dark=True)
+    browser.wait(f"{label} !== {light!r}")
+
+
+def test_trials_are_searched_and_filtered_and_the_search_is_in_the_address(browser: Chromium, report: Path):
+    address = (report / "trials.html").as_uri()
+    browser.open(address)
+    assert len(browser.run(FOUND)) == 100  # a page of them
+    browser.run("document.getElementById('after').click()")
+    assert "Page 2 of" in browser.run("document.getElementById('where').textContent")
+    browser.run(
+        "q = document.querySelector('[name=q]'); q.value = 'lsot dim=64'; q.form.dispatchEvent(new Event('input'))"
+    )
+    assert browser.run("location.hash") == "#q=lsot+dim%3D64"
+    assert set(browser.run(FOUND)) == {"lsot epsilon=0.01", "lsot epsilon=0.1"}
+    browser.open(f"{address}#sweep=gaussians-quick&status=not+ok")
+    assert browser.run(FOUND) == ["lsot epsilon=0.1"]
+    browser.open(f"{address}#sweep=grid-quick&sort=-setting")
+    assert browser.run(FOUND)[:2] == ["vae k=119", "vae k=118"]
+    identity = browser.run("trials.lines[5][0]")
+    browser.open(f"{address}#q={identity[:12]}")
+    browser.run("document.querySelector('#found a').click()")
+    browser.wait(f"location.href.endsWith('{identity}.html') && document.readyState === 'complete'")
+
+
+def test_a_leaderboard_s_number_opens_its_trial_with_curves_and_pictures(browser: Chromium, report: Path):
+    browser.open((report / "sweeps" / "mnist-quick.html").as_uri())
+    browser.run("document.querySelector('.board td a').click()")
+    browser.wait("location.pathname.includes('/trials/') && document.readyState === 'complete'")
+    assert browser.run("document.querySelectorAll('svg.lines path').length") > 3
+    assert browser.run("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert browser.run("document.images.length") == 3

@@ -125,7 +125,7 @@ def test_a_damaged_table_is_named_and_loses_nothing(tmp_path: Path):
     (tmp_path / "causal-mask.parquet").write_bytes(b"PAR1 no")
     pd.DataFrame({"set": ["data"], "only": [1.0]}).to_parquet(tmp_path / "isometry.parquet")
     pd.DataFrame({"set": [], "x": [], "y": []}).to_parquet(tmp_path / "transport.parquet")
-    seen, problems = pictures({path.name: path for path in tmp_path.iterdir()}, GREEN)
+    seen, problems = pictures({path.name: path for path in tmp_path.iterdir()}, GREEN, tmp_path / "shown")
     assert [picture.name for picture in seen] == ["latent.parquet"]
     assert [problem.partition(": cannot be drawn")[0] for problem in problems] == [
         str(tmp_path / name) for name in ("causal-mask.parquet", "isometry.parquet", "transport.parquet")

@@ -1,58 +1,116 @@
-"""The report: one self-contained page of leaderboards, charts, pictures and trials, with exports beside it.
+"""The report: a folder of pages of leaderboards, charts, pictures and trials, with exports beside them.
 
 Reads rows and published numbers only; needs neither torch nor the methods.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from bench.published import PUBLISHED, PublishedError, load_published, published_table
+from bench.report.addresses import Addresses
 from bench.report.colors import method_colors
-from bench.report.exports import export_charts, export_tables, write_atomically
+from bench.report.exports import export_charts, export_tables
 from bench.report.figures import figures
+from bench.report.folder import ENTRANCE, replacing
 from bench.report.leaderboards import boards
-from bench.report.page import SectionView, render
-from bench.report.pictures import pictures
-from bench.report.records import sections
+from bench.report.lines import Run, runs_by_trial
+from bench.report.method_view import MethodView
+from bench.report.pictures import Picture, pictures
+from bench.report.records import Section, sections
+from bench.report.site import Site
+from bench.report.soundness import sound
+from bench.report.sweep_view import SweepView
+from bench.report.trial_view import listing, trial_views
 from bench.store import Store
 
 
 def write_report(results_dir: Path, out_dir: Path) -> Path:
-    """Writes index.html, tables/ and charts/ under `out_dir` from what lies under `results_dir`; returns the page.
+    """Writes the report on what lies under `results_dir` to `out_dir`; returns the page one enters by.
 
     Published numbers are those of `results_dir`/published where there is such a folder, else those of the repository.
-    Files that cannot be read or written are named on the page.
+    Files that cannot be read or exported are named on that page. Raises ReportError where `out_dir` refuses.
     """
     store = Store(results_dir)
-    results = store.read()
+    results = sound(store.read())
     problems = list(results.problems)
-    own = store.root / "published"
-    try:
-        published = load_published(own if own.is_dir() else PUBLISHED)
-    except PublishedError as error:
-        problems += str(error).splitlines()
-        published = load_published(store.root / "no published numbers")
-
+    published = _published(store, problems)
     quoted = {str(metric): int(number) for metric, number in published["metric"].value_counts().items()}
     found = sections(results, quoted)
     colors = method_colors(
         (setting.method, setting.family) for section in found for setting in section.settings.values()
     )
-    planned = [trial_id for section in found for trial_id in section.trials["trial_id"]]
-    curves = store.read_curves(planned)
-    views = []
-    for section in found:
-        images = {}
-        for trial_id, method in zip(section.trials["trial_id"], section.trials["method"], strict=True):
-            seen, unreadable = pictures(store.artifacts(trial_id), colors[method])
-            images.update({trial_id: seen} if seen else {})
-            problems += unreadable
-        tables = boards(section, published)
-        charts = figures(section, tables, curves[curves["trial_id"].isin(section.trials["trial_id"])], colors)
-        problems += export_tables(tables, Path(out_dir)) + export_charts(charts, Path(out_dir))
-        views.append(SectionView(section, tables, charts, images, published_table(published, section.published or "")))
+    curves = store.read_curves([trial_id for section in found for trial_id in section.records])
+    with replacing(Path(out_dir)) as folder:
+        to = Addresses.of(found)
+        seen = _pictures(store, found, colors, to, folder, problems)
+        views = [_view(section, published, curves, colors, seen) for section in found]
+        problems += export_tables([(view.section, view.boards) for view in views], folder)
+        problems += export_charts([chart for view in views for chart in view.charts], folder)
+        _write_pages(Site(folder, to, colors), views, runs_by_trial(curves), store.root, problems)
+    return Path(out_dir) / ENTRANCE
 
-    page = Path(out_dir) / "index.html"
-    write_atomically(page, render(views, colors, curves, store.root, problems).encode())
-    return page
+
+def _published(store: Store, problems: list[str]) -> pd.DataFrame:
+    own = store.root / "published"
+    try:
+        return load_published(own if own.is_dir() else PUBLISHED)
+    except PublishedError as error:
+        problems += str(error).splitlines()
+        return load_published(store.root / "no published numbers")
+
+
+def _pictures(
+    store: Store,
+    found: Sequence[Section],
+    colors: Mapping[str, str],
+    to: Addresses,
+    folder: Path,
+    problems: list[str],
+) -> dict[str, list[Picture]]:
+    """trial_id -> its pictures, of the trials that have any; image grids are written to the report's folder."""
+    methods = {
+        trial_id: record["spec"]["method"]["name"] for section in found for trial_id, record in section.records.items()
+    }
+    all_seen = {}
+    for trial_id, method in methods.items():
+        seen, unreadable = pictures(store.artifacts(trial_id), colors[method], folder / to.pictures[trial_id])
+        problems += unreadable
+        if seen:
+            all_seen[trial_id] = seen
+    return all_seen
+
+
+def _view(
+    section: Section,
+    published: pd.DataFrame,
+    curves: pd.DataFrame,
+    colors: Mapping[str, str],
+    seen: Mapping[str, list[Picture]],
+) -> SweepView:
+    tables = boards(section, published)
+    mine = curves[curves["trial_id"].isin(section.trials["trial_id"])]
+    charts = figures(section, tables, mine, colors)
+    return SweepView(section, tables, charts, seen, published_table(published, *section.published))
+
+
+def _write_pages(
+    site: Site, views: Sequence[SweepView], runs: Mapping[str, list[Run]], results_dir: Path, problems: list[str]
+) -> None:
+    problems += site.write_assets()
+    names = sorted({setting.method for view in views for setting in view.section.settings.values()})
+    to, colors = site.to, site.colors
+    methods = [MethodView.of(name, views, runs, colors[name]) for name in names]
+    methods.sort(key=lambda method: (method.is_reference, method.about.get("family", ""), method.name))
+    for view in views:
+        site.write(to.sweeps[view.section.slug], "sweep.html", view=view, across=[], charted=bool(view.charts))
+    for method in methods:
+        site.write(to.methods[method.name], "method.html", method=method)
+    for trial in trial_views(views, runs, colors):
+        site.write(to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
+    site.write("trials.html", "trials.html", views=views, methods=methods)
+    site.write_text("data/trials.js", listing(views, to.trials))
+    site.write("index.html", "index.html", views=views, methods=methods, results_dir=results_dir, problems=problems)

@@ -52,10 +52,8 @@ class Column:
 
 def board_keys(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
     """The BOARD key of each line of a frame, with None for what is missing, so that keys can be compared."""
-    return [
-        tuple(None if pd.isna(value) else value for value in key)
-        for key in frame[BOARD].itertuples(index=False, name=None)
-    ]
+    objects = frame[BOARD].astype(object)
+    return list(objects.where(objects.notna(), None).itertuples(index=False, name=None))
 
 
 def layout(section: Section) -> Iterable[tuple[str, str, list[Column], str]]:
@@ -98,14 +96,17 @@ def meaning(column: Column, section: Section) -> str:
 
 def measurement(column: Column, section: Section) -> str:
     """How a column's numbers were measured, in words."""
-    facts = column.facts
+    return told_protocol(column.facts, section.outputs[column.metric]["source"])
+
+
+def told_protocol(facts: Mapping[str, Any], source: str) -> str:
+    """How a number was measured, in words, from its n_samples, split, protocol and metric_version."""
     parts = [f"{int(facts['n_samples']):,} samples of the {facts['split']} split"] if facts["n_samples"] else []
     for name, value in json.loads(facts["protocol"] or "{}").items():
         text = ", ".join(map(option_text, value)) if isinstance(value, list) else option_text(value)
         if (name, value) != ("num_samples", facts["n_samples"]):  # said already
             parts.append(f"{name.replace('_', ' ')} {text[:16] if name.endswith('sha256') else text}")
     parts += [f"version {int(facts['metric_version'])}"] if facts["metric_version"] else []
-    source = section.outputs[column.metric]["source"]
     return "; ".join([*parts, *([str(source)] if source else [])])
 
 

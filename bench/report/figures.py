@@ -21,7 +21,7 @@ from bench.report.charts import (
     seeds_by_setting,
     training_curves,
 )
-from bench.report.columns import DATASET, Column, board_keys, dataset_headings
+from bench.report.columns import DATASET, board_keys, dataset_headings
 from bench.report.leaderboards import Board, PublishedCell
 from bench.report.records import Section
 
@@ -33,8 +33,16 @@ TRADE_OFFS = (
 """Pairs of tables whose first metrics are worth seeing against each other."""
 OPEN_CHARTS = 2
 """Of a board's metrics, how many have a chart that is seen at once."""
+CHARTS = 24
+"""Of a section's metrics, how many have a chart at all; the tables have the rest."""
+LINES, CURVES = 40, 16
+"""Settings in a chart that has a line for each, one below the other or as curves: the leading ones."""
 CURVE_POINTS = 120
 CURVE_PANELS = 24
+
+
+Key = tuple[Any, ...]
+"""A column's BOARD key."""
 
 
 def figures(section: Section, boards: list[Board], curves: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
@@ -43,7 +51,9 @@ def figures(section: Section, boards: list[Board], curves: pd.DataFrame, colors:
     curves: columns of the store's curves, of the section's trials.
     """
     mine = {setting.method: colors[setting.method] for setting in section.settings.values()}
-    made = [chart for board in boards for chart in _metric_charts(section, board, mine)]
+    points = _points(section)
+    of_metrics = [chart for board in boards for chart in _metric_charts(section, board, points, mine)]
+    made = sorted(of_metrics, key=lambda chart: chart.folded)[:CHARTS]
     made += _trade_offs(section, boards, mine)
     made += _time(section, boards, mine)
     made += _curves(section, curves, mine)
@@ -68,28 +78,34 @@ def thinned(values: list[Any], limit: int = CURVE_POINTS) -> list[Any]:
     return kept if not values or (len(values) - 1) % stride == 0 else [*kept, values[-1]]
 
 
-def _metric_charts(section: Section, board: Board, colors: Mapping[str, str]) -> list[Chart]:
+def _metric_charts(
+    section: Section, board: Board, measured: Mapping[Key, pd.DataFrame], colors: Mapping[str, str]
+) -> list[Chart]:
     options = _numbers(board) if board.is_grid else None
     if options:
         places = dict(enumerate(options))
-        return _against_option(section, board, board.slug, board.axis, places, colors)
+        return _against_option(section, board, board.slug, board.axis, places, measured, colors)
     curves = _protocol_curves(board)
     made: list[Chart] = []
     for position, column in enumerate(board.columns):
         for option, places in curves:
             if position == min(places):  # one chart of all
                 slug = f"{board.slug}-{column.metric}-{option}-{position}"
-                made += _against_option(section, board, slug, option, places, colors)
+                made += _against_option(section, board, slug, option, places, measured, colors)
         if any(position in places for _, places in curves):
             continue
-        points, means = _points(section, column), _means(board, position)
-        if points["label"].nunique() < 2:
+        means = _means(board, position)
+        if len(means) < 2:
             continue  # nothing to compare; the table says it
+        means, left_out = means.head(LINES), len(means) - LINES
+        points = measured[column.key]
+        points = points[points["label"].isin(means["label"])]
         about = section.outputs[column.metric]
         heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
         title = " · ".join(filter(None, [heading, column.detail]))
         chart = seeds_by_setting(points, means, metric_axis("", about, list(points["value"])), colors)
         caption = "Dots are seeds, ticks means, bars 95% intervals (wide ones cut); grey diamonds are published values."
+        caption += f" The table has {left_out} more settings." if left_out > 0 else ""
         made.append(Chart.of(f"{board.slug}-{position}", title, caption, chart))
     return made[:OPEN_CHARTS] + [replace(chart, folded=True) for chart in made[OPEN_CHARTS:]]
 
@@ -114,18 +130,27 @@ def _protocol_curves(board: Board) -> list[tuple[str, dict[int, float]]]:
 
 
 def _against_option(
-    section: Section, board: Board, slug: str, option: str, places: Mapping[int, float], colors: Mapping[str, str]
+    section: Section,
+    board: Board,
+    slug: str,
+    option: str,
+    places: Mapping[int, float],
+    measured: Mapping[Key, pd.DataFrame],
+    colors: Mapping[str, str],
 ) -> list[Chart]:
     """A metric's chart over an option, given the option's value of each of the board's columns it is drawn from."""
     columns = {position: board.columns[position] for position in places}
     metric = next(iter(columns.values())).metric
-    points = pd.concat([_points(section, columns[position]).assign(x=x) for position, x in places.items()])
+    labels = [line.setting.label for line in board.lines][:CURVES]
+    nothing = pd.DataFrame(columns=["label", "method", "seed", "value"])
+    points = pd.concat([measured.get(columns[position].key, nothing).assign(x=x) for position, x in places.items()])
     means = pd.concat([_means(board, position).assign(x=x) for position, x in places.items()], ignore_index=True)
+    points, means = points[points["label"].isin(labels)], means[means["label"].isin(labels)]
     if points.empty:
         return []
     published = [
         {"label": f"{name}, published", "method": method, "x": x, "value": cell.value, "printed": cell.text}
-        for name, method, cells in _published_lines(board)
+        for name, method, cells in _published_lines(board, labels)
         for position, x in places.items()
         if (cell := cells[position]) and not math.isnan(cell.value)
     ]
@@ -185,25 +210,21 @@ def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> l
 def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
     """The first loss of each setting; over a grid of datasets, on the one in its middle."""
     datasets = list(section.datasets.itertuples(index=False, name=None))
-    chosen = datasets[len(datasets) // 2]
-    trials = section.trials[[key == chosen for key in section.trials[DATASET].itertuples(index=False, name=None)]]
+    dataset, options = datasets[len(datasets) // 2]
+    trials = section.trials[(section.trials["dataset"] == dataset) & (section.trials["dataset_options"] == options)]
+    losses = first_losses(curves[curves["trial_id"].isin(trials["trial_id"])]).dropna(subset=["value"])
+    same, runs = losses["name"].nunique() == 1, dict(list(losses.groupby("trial_id", sort=False)))
+    drawn = trials[trials["trial_id"].isin(list(runs))]
+    leading = drawn["label"].drop_duplicates().head(CURVE_PANELS)
     lines = []
-    losses = first_losses(curves[curves["trial_id"].isin(trials["trial_id"])])
-    same = losses["name"].nunique() == 1
-    for trial in trials.to_dict("records"):
-        run = losses[losses["trial_id"] == trial["trial_id"]].dropna(subset=["value"])
+    for trial in drawn[drawn["label"].isin(leading)].to_dict("records"):
+        run = runs[trial["trial_id"]]
+        panel = trial["label"] if same else f"{trial['label']}: {run['name'].iloc[0]}"
+        line = {"panel": panel, "method": trial["method"], "run": f"seed {trial['seed']}"}
         for step, value in thinned(list(zip(run["step"], run["value"], strict=True))):
-            name = run["name"].iloc[0]
-            line = {
-                "panel": trial["label"] if same else f"{trial['label']}: {name}",
-                "method": trial["method"],
-                "run": f"seed {trial['seed']}",
-            }
             lines.append({**line, "step": int(step), "value": float(f"{value:.4g}")})
-    frame = pd.DataFrame(lines)
-    if frame.empty:
+    if not lines:
         return []
-    frame = frame[frame["panel"].isin(list(dict.fromkeys(frame["panel"]))[:CURVE_PANELS])]
     where = ""
     if len(datasets) > 1:
         axis, headings = dataset_headings(section)
@@ -211,7 +232,8 @@ def _curves(section: Section, curves: pd.DataFrame, colors: Mapping[str, str]) -
     caption = (
         f"The first loss of each method over its updates{where}; a line a seed. Different losses are not comparable."
     )
-    return [Chart.of(f"{section.slug}-curves", "Training curves", caption, training_curves(frame, colors))]
+    chart = training_curves(pd.DataFrame(lines), colors)
+    return [Chart.of(f"{section.slug}-curves", "Training curves", caption, chart)]
 
 
 Quantity = tuple[str, Axis, "pd.Series[float]"]
@@ -252,10 +274,14 @@ def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity
     return found
 
 
-def _points(section: Section, column: Column) -> pd.DataFrame:
-    """The values of a column, a line a seed: label, method, seed, value."""
+def _points(section: Section) -> dict[Key, pd.DataFrame]:
+    """The values of each column that has any, a line a seed: label, method, seed, value."""
     rows = section.rows[section.rows["value"].notna()]
-    return rows.loc[[key == column.key for key in board_keys(rows)], ["label", "method", "seed", "value"]]
+    places: dict[Key, list[int]] = {}
+    for place, key in enumerate(board_keys(rows)):
+        places.setdefault(key, []).append(place)
+    values = rows[["label", "method", "seed", "value"]]
+    return {key: values.iloc[chosen] for key, chosen in places.items()}
 
 
 def _means(board: Board, position: int) -> pd.DataFrame:
@@ -274,9 +300,10 @@ def _means(board: Board, position: int) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["label", "method", "mean", "low", "high", "published", "printed"])
 
 
-def _published_lines(board: Board) -> list[tuple[str, str, list[PublishedCell | None]]]:
-    """(name, method, cells) of each published line; one for a method, however many settings of it were run."""
-    ours = {line.setting.method: line.published for line in board.lines if any(line.published)}
+def _published_lines(board: Board, labels: list[str]) -> list[tuple[str, str, list[PublishedCell | None]]]:
+    """(name, method, cells) of each published line; one for a method, however many of its labels are drawn."""
+    lines = [line for line in board.lines if line.setting.label in labels]
+    ours = {line.setting.method: line.published for line in lines if any(line.published)}
     return [
         *((method, method, cells) for method, cells in ours.items()),
         *((name, "", cells) for name, cells in board.others),

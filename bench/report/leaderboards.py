@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,12 +15,10 @@ from bench.published import STATUSES, comparison, is_of, published_table
 from bench.report.columns import DATASET, Column, board_keys, layout
 from bench.report.formatting import ABSENT, measurement
 from bench.report.records import MISSING, Section, Setting
-from bench.statistics.intervals import Interval
 from bench.statistics.leaderboards import leaderboard
-from bench.statistics.verdicts import verdict
+from bench.statistics.verdicts import NOT_COMPARABLE, NOT_RUN, UNDECIDED, verdict
 
-NOT_COMPARED = "not comparable"
-EXPLAINED = (NOT_COMPARED, "undecided")
+EXPLAINED = (NOT_COMPARABLE, UNDECIDED)
 """Verdicts whose reason stands in a footnote; that of the others follows from the two numbers."""
 
 
@@ -27,7 +26,8 @@ EXPLAINED = (NOT_COMPARED, "undecided")
 class Cell:
     """What stands where a setting meets a column; `mean` is None where nothing was measured.
 
-    seeds: "2/3" where not all planned seeds were measured. mark: letter of the footnote that says why.
+    trial: the trial it leads to, the first seed's. seeds: "2/3" where not all planned seeds were measured. mark:
+    letter of the footnote that says why. rivals: how many cells of its column are ranked.
     """
 
     text: str
@@ -37,7 +37,8 @@ class Cell:
     planned: int = 0
     best: bool = False
     rank: float = math.nan
-    anchor: str = ""
+    rivals: int = 0
+    trial: str = ""
     seeds: str = ""
     mark: str = ""
 
@@ -101,16 +102,55 @@ class Board:
         return ",".join(self.notes[note] for note in notes)
 
 
+class Value(NamedTuple):
+    """A row of the section, as far as cells need it: its BOARD key, and its place among the section's rows."""
+
+    key: tuple[Any, ...]
+    place: int
+    trial_id: str
+    seed: int
+    value: float
+    reason: str | None
+
+
+@dataclass
+class Measured:
+    """A section's frames, indexed by what cells look up.
+
+    lines: (column's key, setting) -> line of the leaderboard. values: (setting, dataset, options, metric) -> rows.
+    trials: (setting, dataset, options) -> [(trial_id, status)].
+    """
+
+    lines: dict[tuple[Any, str], dict[str, Any]]
+    values: dict[tuple[str, ...], list[Value]]
+    trials: dict[tuple[str, ...], list[tuple[str, str]]]
+
+    @classmethod
+    def of(cls, section: Section) -> Measured:
+        measured = leaderboard(section.rows, section.trials)
+        lines = zip(board_keys(measured), _lines(measured), strict=True)
+        made = cls({(key, str(line["setting"])): line for key, line in lines}, {}, {})
+        rows = section.rows
+        keys = zip(rows["setting"], *(rows[name] for name in DATASET), rows["metric"], strict=True)
+        reasons = rows["reason"].astype(object).where(rows["reason"].notna(), None)
+        facts = zip(rows["trial_id"], rows["seed"], rows["value"], reasons, strict=True)
+        for place, (key, board_key, fact) in enumerate(zip(keys, board_keys(rows), facts, strict=True)):
+            made.values.setdefault(key, []).append(Value(board_key, place, *fact))
+        trials = section.trials
+        keys = zip(trials["setting"], *(trials[name] for name in DATASET), strict=True)
+        for key, trial_id, status in zip(keys, trials["trial_id"], trials["status"], strict=True):
+            made.trials.setdefault(key, []).append((trial_id, status))
+        return made
+
+
 def boards(section: Section, published: pd.DataFrame) -> list[Board]:
     """The leaderboards of a section, in the order of the metrics asked for."""
-    measured = leaderboard(section.rows, section.trials)
-    lines = zip(board_keys(measured), _lines(measured), strict=True)
-    results = {(key, str(line["setting"])): line for key, line in lines}
-    table = published_table(published, section.published or "")
+    measured = Measured.of(section)
+    table = published_table(published, *section.published)
     made = []
     for slug, title, columns, axis in layout(section):
         board = Board(f"{section.slug}-{slug}", title, axis, len(section.datasets) > 1, columns)
-        _fill(board, section, results, table)
+        _fill(board, section, measured, table)
         made.append(board)
     return made
 
@@ -140,25 +180,22 @@ def flatten(board: Board) -> list[list[str]]:
     return rows
 
 
-def _fill(
-    board: Board, section: Section, results: Mapping[tuple[Any, str], dict[str, Any]], table: pd.DataFrame
-) -> None:
-    datasets = {column.dataset for column in board.columns}
-    measured = dict(list(section.rows.groupby(["setting", *DATASET, "metric"])))
+def _fill(board: Board, section: Section, measured: Measured, table: pd.DataFrame) -> None:
+    datasets = list(dict.fromkeys(column.dataset for column in board.columns))
+    candidates = [_candidates(table, column) for column in board.columns]
     for setting in section.settings.values():
-        trials = section.trials[section.trials["setting"] == setting.key]
         cells, published = [], []
-        for column in board.columns:
-            line = results.get((column.key, setting.key))
-            rows = measured.get((setting.key, *column.dataset, column.metric), section.rows.iloc[:0])
-            cells.append(_cell(board, setting, line, rows, _on_dataset(trials, column)))
-            published.append(_published_cell(board, section, setting, column, line, rows, table))
-        here = [key in datasets for key in zip(trials["dataset"], trials["dataset_options"], strict=True)]
-        ok = int((trials.loc[here, "status"] == "ok").sum())
-        board.lines.append(Line(setting, cells, published, ok, sum(here), math.nan))
+        for column, theirs in zip(board.columns, candidates, strict=True):
+            line = measured.lines.get((column.key, setting.key))
+            values = measured.values.get((setting.key, *column.dataset, column.metric), [])
+            cells.append(_cell(board, setting, line, values, measured.trials.get((setting.key, *column.dataset), [])))
+            published.append(_published_cell(board, section, setting, column, line, values, theirs))
+        here = [trial for dataset in datasets for trial in measured.trials.get((setting.key, *dataset), [])]
+        ok = sum(status == "ok" for _, status in here)
+        board.lines.append(Line(setting, cells, published, ok, len(here), math.nan))
     _rank(board)
     board.lines.sort(key=lambda line: (line.setting.is_reference, math.isnan(line.rank), line.rank))
-    board.others = _others(board, section, table)
+    board.others = _others(board, section, candidates)
     everything = [*(line.published for line in board.lines), *(cells for _, cells in board.others)]
     for position, column in enumerate(board.columns):
         column.has_published = any(cells[position] for cells in everything)
@@ -166,32 +203,40 @@ def _fill(
 
 def _rank(board: Board) -> None:
     """Ranks lines: by the mean rank over a grid; where columns are metrics, by the first that has a ranking."""
-    ranked = [k for k in range(len(board.columns)) if not all(math.isnan(line.cells[k].rank) for line in board.lines)]
+    rivals = [
+        sum(not math.isnan(line.cells[position].rank) for line in board.lines) for position in range(len(board.columns))
+    ]
+    ranked = [position for position, number in enumerate(rivals) if number]
     for line in board.lines:
+        for cell, number in zip(line.cells, rivals, strict=True):
+            cell.rivals = number
         ranks = [line.cells[k].rank for k in (ranked if board.is_grid else ranked[:1])]
         known = [rank for rank in ranks if not math.isnan(rank)]
         line.rank = sum(known) / len(known) if known else math.nan
 
 
-def _on_dataset(frame: pd.DataFrame, column: Column) -> pd.DataFrame:
-    dataset, options = column.dataset
-    return frame[(frame["dataset"] == dataset) & (frame["dataset_options"] == options)]
-
-
 def _cell(
-    board: Board, setting: Setting, line: dict[str, Any] | None, rows: pd.DataFrame, trials: pd.DataFrame
+    board: Board,
+    setting: Setting,
+    line: dict[str, Any] | None,
+    values: Sequence[Value],
+    trials: Sequence[tuple[str, str]],
 ) -> Cell:
-    """rows: of the setting, metric and dataset, whatever their protocol, with or without value."""
-    if trials.empty or (line is None and rows["value"].notna().any()):
+    """values: of the setting, metric and dataset, whatever their protocol, with or without value."""
+    known = [value for value in values if not math.isnan(value.value)]
+    if not trials or (line is None and known):
         return Cell("")  # not planned on this dataset, or measured under the protocol of another column
-    reasons = [_of_any(setting, reason) for reason in rows["reason"].dropna().drop_duplicates()]
-    ended = trials.loc[trials["status"] != "ok", "status"].value_counts()
-    notes = [*reasons, *(f"{number} of {len(trials)} {status}" for status, number in ended.items())]
+    if line is not None and line["complete"]:
+        notes = []
+    else:
+        reasons = dict.fromkeys(_of_any(setting, value.reason) for value in values if value.reason)
+        ended = Counter(status for _, status in trials if status != "ok")
+        notes = [*reasons, *(f"{number} of {len(trials)} {status}" for status, number in ended.most_common())]
     if line is None:
-        if (trials["status"] == MISSING).all():
-            return Cell(MISSING, planned=len(trials), anchor=trials["anchor"].iloc[0])
-        text = ABSENT if reasons else str(ended.index[0]) if len(ended) else ABSENT
-        return Cell(text, planned=len(trials), anchor=trials["anchor"].iloc[0], mark=board.mark(*notes))
+        if all(status == MISSING for _, status in trials):
+            return Cell(MISSING, planned=len(trials), trial=trials[0][0])
+        text = ABSENT if reasons else str(ended.most_common()[0][0]) if ended else ABSENT
+        return Cell(text, planned=len(trials), trial=trials[0][0], mark=board.mark(*notes))
     half_width = None if math.isnan(line["half_width"]) else line["half_width"]
     return Cell(
         measurement(line["mean"], half_width),
@@ -201,9 +246,9 @@ def _cell(
         planned=line["n_planned"],
         best=line["best"],
         rank=line["rank"],
-        anchor=rows[rows["value"].notna()].sort_values("seed")["anchor"].iloc[0],
+        trial=min(known, key=lambda value: value.seed).trial_id,
         seeds="" if line["complete"] else f"{line['n_ok']}/{line['n_planned']}",
-        mark="" if line["complete"] else board.mark(*notes),
+        mark=board.mark(*notes),
     )
 
 
@@ -218,20 +263,21 @@ def _published_cell(
     setting: Setting,
     column: Column,
     line: dict[str, Any] | None,
-    rows: pd.DataFrame,
-    table: pd.DataFrame,
+    values: Sequence[Value],
+    candidates: Sequence[dict[str, Any]],
 ) -> PublishedCell | None:
-    found = [published for published in _candidates(table, column) if _is_of(published, setting)]
+    found = [published for published in candidates if _is_of(published, setting)]
     if not found:
         return None
     if line is None:
-        return _shown(board, found[0], NOT_COMPARED, "there is no number of ours to compare with")
-    row = next(r for key, r in zip(board_keys(rows), _lines(rows), strict=True) if key == column.key)
-    fair = comparison(found[0], row, section.records[row["trial_id"]])
+        return _shown(board, found[0], NOT_RUN, "there is no number of ours to compare with")
+    ours = [value for value in values if value.key == column.key and not math.isnan(value.value)]
+    (row,) = _lines(section.rows.iloc[[ours[0].place]])
+    fair = comparison(found[0], row, section.records[ours[0].trial_id])
     if not fair.comparable:
-        return _shown(board, found[0], NOT_COMPARED, fair.reason)
-    half_width = None if math.isnan(line["half_width"]) else line["half_width"]
-    return _shown(board, found[0], *verdict(Interval(line["mean"], half_width), found[0], column.direction))
+        return _shown(board, found[0], NOT_COMPARABLE, fair.reason)
+    word, reason, *_ = verdict([value.value for value in ours], found[0], column.direction)
+    return _shown(board, found[0], word, reason)
 
 
 def _candidates(table: pd.DataFrame, column: Column) -> list[dict[str, Any]]:
@@ -261,14 +307,16 @@ def _shown(board: Board, published: Mapping[str, Any], word: str, reason: str) -
     )
 
 
-def _others(board: Board, section: Section, table: pd.DataFrame) -> list[tuple[str, list[PublishedCell | None]]]:
+def _others(
+    board: Board, section: Section, candidates: Sequence[Sequence[dict[str, Any]]]
+) -> list[tuple[str, list[PublishedCell | None]]]:
     ours = section.settings.values()
     found: dict[str, list[PublishedCell | None]] = {}
-    for position, column in enumerate(board.columns):
-        for published in _candidates(table, column):
+    for position, theirs in enumerate(candidates):
+        for published in theirs:
             if not any(_is_of(published, setting) for setting in ours):
                 cells = found.setdefault(published["method_published"], [None] * len(board.columns))
-                cells[position] = cells[position] or _shown(board, published, "not run here", "")
+                cells[position] = cells[position] or _shown(board, published, NOT_RUN, "")
     return sorted(found.items())
 
 

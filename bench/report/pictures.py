@@ -1,9 +1,7 @@
-"""Pictures of trials for the page: image grids as they are, points and matrices as drawings."""
+"""Pictures of trials: image grids as files, points and matrices as drawings that stand in a page."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +34,7 @@ DRAWINGS: dict[str, Callable[[pd.DataFrame, str, str], str]] = {
 }
 """How those that are tables are drawn, from the table, the method's color and the caption."""
 LIMIT = 4_000_000
-"""Bytes above which a picture is left out of the page."""
+"""Bytes above which a picture is left out of the report."""
 CAPTION_LIMIT = 300
 """Characters of a caption that an artifact brings along."""
 SMALL = 160
@@ -49,33 +47,36 @@ class PictureError(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """What the page shows of an artifact: a grid of images as a data URI with its size in pixels, or a drawing as SVG.
+    """What pages show of an artifact: a grid of images as a file with its size in pixels on them, or a drawing as SVG.
 
-    What belongs to the other is empty.
+    file: its name in the folder of the trial's pictures. What belongs to the other is empty.
     """
 
     name: str
     caption: str
     width: int = 0
     height: int = 0
-    uri: str = ""
+    file: str = ""
     svg: str = ""
 
 
-def pictures(artifacts: Mapping[str, Path], color: str) -> tuple[list[Picture], list[str]]:
-    """The pictures among a trial's artifacts, and a sentence for each that cannot be shown."""
+def pictures(artifacts: Mapping[str, Path], color: str, folder: Path) -> tuple[list[Picture], list[str]]:
+    """The pictures among a trial's artifacts, and a sentence for each that cannot be shown.
+
+    Grids are written to `folder`, which is made where there are any.
+    """
     found, problems = [], []
     for name in CAPTIONS:
         if name in artifacts:
             try:
-                found.append(_drawing(artifacts[name], color) if name in DRAWINGS else _grid(artifacts[name]))
+                found.append(_drawing(artifacts[name], color) if name in DRAWINGS else _grid(artifacts[name], folder))
             except PictureError as error:
                 problems.append(str(error))
     return found, problems
 
 
-def _grid(path: Path) -> Picture:
-    """A grid of images at a whole-number zoom, written anew as PNG so that nothing but pixels gets into the page."""
+def _grid(path: Path, folder: Path) -> Picture:
+    """A grid of images at a whole-number zoom, written anew as PNG so that nothing but pixels gets into the report."""
     try:
         if path.stat().st_size > LIMIT:
             raise PictureError(f"{path}: larger than {LIMIT // 1_000_000} MB, left out")
@@ -84,11 +85,10 @@ def _grid(path: Path) -> Picture:
             caption = CAPTIONS[path.name] or str(image.info.get("Description", ""))[:CAPTION_LIMIT]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable PNG ({type(error).__name__})") from error
-    buffer = io.BytesIO()
-    pixels.save(buffer, "PNG", optimize=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels.save(folder / path.name, "PNG", optimize=True)
     zoom = max(1, 2 * SMALL // pixels.width) if pixels.width < SMALL else 1
-    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return Picture(path.name, caption, zoom * pixels.width, zoom * pixels.height, uri=uri)
+    return Picture(path.name, caption, zoom * pixels.width, zoom * pixels.height, file=path.name)
 
 
 def _drawing(path: Path, color: str) -> Picture:

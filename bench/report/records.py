@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.identity import table_keys
 from bench.store import Results
 
 MISSING = "not run yet"
@@ -45,12 +46,11 @@ class Section:
     """One sweep at one scale.
 
     trials: one line a trial: trial_id, setting, label, method, dataset, dataset_options, seed, status (`MISSING`
-        without rows), error_type, error, ranked, anchor,
-        where (the dataset in words), COST and PROVENANCE.
-    rows: the store's rows of these trials that carry a metric, with `setting`, `label` and `anchor`.
+        without rows), error_type, error, ranked, where (the dataset in words), COST and PROVENANCE.
+    rows: the store's rows of these trials that carry a metric, with `setting` and `label`.
     settings: by key, in the order planned.
     outputs: metric name -> table, direction, unit, meaning, source, in the order they were asked for.
-    records: trial_id -> the trial as planned.
+    records: trial_id -> the trial as planned in this sweep.
     superseded: trials with rows that are no longer planned.
     """
 
@@ -76,10 +76,9 @@ class Section:
         return str(self._first.get("title") or self.sweep)
 
     @property
-    def published(self) -> str | None:
-        return next(
-            (r["published"] for r in self.records.values() if r["sweep"] == self.sweep and r["published"]), None
-        )
+    def published(self) -> tuple[str, ...]:
+        """The published tables that the sweep names."""
+        return next((table_keys(r["published"]) for r in self.records.values() if r["published"]), ())
 
     @property
     def datasets(self) -> pd.DataFrame:
@@ -97,20 +96,21 @@ def sections(results: Results, quoted: Mapping[str, int]) -> list[Section]:
     quoted: how often papers quote a metric, by name; within a table those quoted most come first.
     """
     rows = results.rows
-    keys = set(results.planned) | set(zip(rows["sweep"], rows["scale"], strict=True))
-    anchors: set[str] = set()
+    keys = set(results.plans) | set(zip(rows["sweep"], rows["scale"], strict=True))
     made = []
     for sweep, scale in sorted(keys, key=lambda key: (key[0], key[1] != "paper")):
         # A trial that is the same at both scales ran once, and its rows name one of them.
-        planned_here = rows["trial_id"].isin(results.planned.get((sweep, scale), []))
+        plan = results.plans.get((sweep, scale), {})
+        planned_here = rows["trial_id"].isin(list(plan))
         mine = rows[(rows["sweep"] == sweep) & ((rows["scale"] == scale) | planned_here)]
         with_rows = list(dict.fromkeys(mine["trial_id"]))
-        ids = results.planned.get((sweep, scale)) or with_rows
+        ids = list(plan) or with_rows
         if not ids:
             continue
         superseded = len(set(with_rows) - set(ids))
         mine = mine[mine["trial_id"].isin(ids)]
-        made.append(_section(sweep, scale, ids, mine, results.trials, superseded, anchors, quoted))
+        records = {t: results.trials[t] for t in ids if t in results.trials and results.trials[t]["sweep"] == sweep}
+        made.append(_section(sweep, scale, ids, mine, {**records, **plan}, superseded, quoted))
     return sorted(made, key=lambda section: section.kind != "transport")
 
 
@@ -136,7 +136,6 @@ def _section(
     rows: pd.DataFrame,
     records: Mapping[str, dict[str, Any]],
     superseded: int,
-    anchors: set[str],
     quoted: Mapping[str, int],
 ) -> Section:
     found = {str(row["trial_id"]): row for row in rows.drop_duplicates("trial_id").to_dict("records")}
@@ -146,12 +145,8 @@ def _section(
     for trial_id, record in known.items():
         spec = record["spec"]
         setting = settings[_setting_key(spec)]
-        anchor = f"trial-{trial_id}"
-        anchor = anchor if anchor not in anchors else f"{anchor}-{sweep}-{scale}"
-        anchors.add(anchor)
         line = {
             "trial_id": trial_id,
-            "anchor": anchor,
             "setting": setting.key,
             "label": setting.label,
             "method": setting.method,
@@ -166,7 +161,7 @@ def _section(
     trials["where"] = _where(trials)
     metrics = rows[rows["metric"].notna()]
     joined = metrics.drop(columns=["dataset_options"]).merge(
-        trials[["trial_id", "setting", "label", "anchor", "dataset_options"]], on="trial_id"
+        trials[["trial_id", "setting", "label", "dataset_options"]], on="trial_id"
     )
     return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics, quoted), known, superseded)
 

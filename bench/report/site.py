@@ -1,0 +1,103 @@
+"""The pages of a report and what they share, written to a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report import formatting
+from bench.report.addresses import Addresses
+from bench.report.excerpts import leading
+from bench.report.leaderboards import Board
+from bench.report.records import MISSING, PROVENANCE
+from bench.statistics.verdicts import EXPLANATION
+
+HERE = Path(__file__).parent
+ASSETS = ("style.css", "page.js", "search.js")
+LEADING_LINES, LEADING_COLUMNS = 10, 6
+"""Of a leaderboard on the overview."""
+HASHES = ("git_sha", "packages")
+LOCAL = "'self' file:"
+"""Sources of scripts, styles and pictures: the report's own. Browsers differ in whether 'self' is said of file://."""
+
+
+class Site:
+    """Writes pages into a folder: each by its address there, from a template and what this shows."""
+
+    def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str]) -> None:
+        self.folder, self.to, self.colors = folder, to, colors
+        self.menu = [("Overview", "index.html"), ("Methods", "index.html#methods"), ("Trials", "trials.html")]
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )
+        self._templates.filters |= {"embedded": embedded, "leading": _leading, "told": told}
+        self._templates.globals |= {
+            "to": to,
+            "colors": colors,
+            "format": formatting,
+            "MISSING": MISSING,
+            "provenance": PROVENANCE,
+            "verdicts_explained": EXPLANATION,
+            "here": LOCAL,
+            "charted": False,
+        }
+
+    def write(self, address: str, template: str, **shown: Any) -> None:
+        """Writes a page. `address` is relative to the report's folder; a page with charts is given `charted=True`."""
+        root = "../" * address.count("/")
+        page = self._templates.get_template(template).render(root=root, menu=self.menu, current=address, **shown)
+        self.write_text(address, page)
+
+    def write_text(self, address: str, text: str) -> None:
+        """Writes a file that is no page."""
+        path = self.folder / address
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def write_assets(self) -> list[str]:
+        """Writes style and scripts; returns a sentence for what could not be made."""
+        for name in ASSETS:
+            self.write_text(f"assets/{name}", (HERE / "assets" / name).read_text(encoding="utf-8"))
+        try:
+            self.write_text("assets/vega.js", _vega())
+        except Exception as error:  # the tables are worth more than the charts
+            return [f"the charts cannot be shown, Vega's bundle could not be made: {error}"]
+        return []
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that may stand inside a script element: no text in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=True, default=str)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def told(name: str, value: Any) -> str | Markup:
+    """What a column of PROVENANCE says, in words; hashes are cut, and in full on hover."""
+    if value is None:
+        return formatting.ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in HASHES:
+        return Markup('<code title="{}">{}</code>').format(value, str(value)[:10])
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def _leading(board: Board) -> Board:
+    return leading(board, LEADING_LINES, LEADING_COLUMNS)

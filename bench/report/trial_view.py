@@ -1,0 +1,125 @@
+"""A trial as its page shows it, and all trials as a list a browser can search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.columns import DATASET, told_protocol
+from bench.report.lines import Run, panel
+from bench.report.pictures import Picture
+from bench.report.records import PROVENANCE, option_text
+from bench.report.sweep_view import Line, SweepView, as_lines, budget_text
+
+RUN = "python -m bench run sweeps.toml"
+MEASURED = ["trial_id", "metric", "table", "split", "value", "n_samples", "protocol", "metric_version", "reason"]
+
+
+@dataclass
+class TrialView:
+    """A trial with everything of it.
+
+    line: its line among the section's trials. views: the sweeps it stands in; rows are those of the first. environment:
+    (name, value) of what is known of it. siblings: the same with other seeds.
+    """
+
+    line: Line
+    record: Mapping[str, Any]
+    views: list[SweepView]
+    rows: list[Line]
+    environment: list[tuple[str, Any]]
+    siblings: list[Line]
+    panels: list[str]
+    pictures: list[Picture]
+
+    @property
+    def changed(self) -> Mapping[str, Any]:
+        return dict(self.record.get("about", {}).get("method", {}).get("changed", {}))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {name: option_text(value) for name, value in self.record["spec"]["method"]["params"].items()}
+
+    @property
+    def dataset_settings(self) -> dict[str, str]:
+        return {name: option_text(value) for name, value in self.record["spec"]["dataset"]["options"].items()}
+
+    @property
+    def budget(self) -> str:
+        return budget_text(self.record["spec"]["budget"])
+
+    @property
+    def command(self) -> str:
+        return f"{RUN} --scale {self.views[0].section.scale} --only {self.line['trial_id'][:16]} --force"
+
+
+def trial_views(
+    views: Sequence[SweepView], runs: Mapping[str, list[Run]], colors: Mapping[str, str]
+) -> Iterator[TrialView]:
+    """Each trial once, with all sweeps it stands in. runs: the curves of each trial."""
+    sweeps: dict[str, list[SweepView]] = {}
+    for view in views:
+        for trial_id in view.section.records:
+            sweeps.setdefault(trial_id, []).append(view)
+    told: dict[tuple[Any, ...], str] = {}
+    for view in views:
+        measured = _by_trial(as_lines(view.section.rows[MEASURED]))
+        trials = as_lines(view.section.trials)
+        seeds: dict[tuple[Any, ...], list[Line]] = {}
+        for line in trials:
+            seeds.setdefault((line["setting"], *(line[name] for name in DATASET)), []).append(line)
+        for line in trials:
+            trial_id = line["trial_id"]
+            if sweeps[trial_id][0] is not view:
+                continue  # it has its page already
+            rows = measured.get(trial_id, [])
+            for row in rows:
+                key = (row["metric"], row["n_samples"], row["split"], row["protocol"], row["metric_version"])
+                if key not in told:
+                    told[key] = told_protocol(row, view.section.outputs[row["metric"]]["source"])
+                row["how"] = told[key]
+            same = seeds[(line["setting"], *(line[name] for name in DATASET))]
+            yield TrialView(
+                line,
+                view.section.records[trial_id],
+                sweeps[trial_id],
+                rows,
+                [(name, line[name]) for name in PROVENANCE if line[name] is not None],
+                [other for other in same if other["trial_id"] != trial_id],
+                [panel([run], run.title, colors[line["method"]]) for run in runs.get(trial_id, [])],
+                view.pictures.get(trial_id, []),
+            )
+
+
+def listing(views: Sequence[SweepView], addresses: Mapping[str, str]) -> str:
+    """All trials as a script that sets `trials`: lists of texts, and lines that refer to them by number.
+
+    A line is [id, setting, method, dataset, sweep, seed, status, seconds of training, address where it is not the id].
+    """
+    texts: dict[str, int] = {}
+
+    def number(text: str) -> int:
+        return texts.setdefault(text, len(texts))
+
+    lines = []
+    for view in views:
+        sweep = number(f"{view.section.sweep}-{view.section.scale}")
+        columns = ("trial_id", "label", "method", "where", "seed", "status", "train_seconds")
+        for trial_id, label, method, where, seed, status, seconds in view.section.trials[[*columns]].itertuples(
+            index=False, name=None
+        ):
+            took = None if seconds is None or seconds != seconds else float(f"{seconds:.3g}")
+            line = [trial_id, number(label), number(method), number(where), sweep, int(seed), number(status), took]
+            address = addresses[trial_id]
+            lines.append(line if address == f"trials/{trial_id}.html" else [*line, address])
+    data = {"texts": list(texts), "lines": lines}
+    return f"const trials = {json.dumps(data, separators=(',', ':'), ensure_ascii=True, allow_nan=False)};\n"
+
+
+def _by_trial(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line["trial_id"], []).append(line)
+    return found
