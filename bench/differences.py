@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 MEASUREMENT = ["metric", "split", "n_samples", "protocol"]
 POINT = ["stage", "step", "name"]
@@ -71,26 +70,21 @@ def environment_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.Dat
     return lines[~same].reset_index(drop=True)
 
 
-def worst_numbers(numbers: pd.DataFrame, first: str, second: str) -> Table:
+def worst_numbers(numbers: pd.DataFrame, first: str, second: str) -> str:
     """Of what `number_differences` gives, the lines that differ most; first and second say what the runs are called."""
-    different = numbers[~numbers["same"]]
-    table = Table("metric", "split", first, second, "absolute", "relative", box=None, header_style="bold")
-    for line in different.head(SHOWN).to_dict("records"):
-        values = [_number(line[name], 17) for name in ("first", "second")]
-        table.add_row(line["metric"], line["split"], *values, *(_number(line[n], 3) for n in ("absolute", "relative")))
-    if len(different) > SHOWN:
-        table.add_row(f"… and {len(different) - SHOWN} more")
-    return table
+    different = numbers.loc[~numbers["same"], ["metric", "split", "first", "second", "absolute", "relative"]]
+    digits = {"first": "{:.17g}".format, "second": "{:.17g}".format}
+    digits |= {"absolute": "{:.3g}".format, "relative": "{:.3g}".format}
+    shown = different.head(SHOWN)
+    header = ["metric", "split", first, second, "absolute", "relative"]
+    text = shown.to_string(header=header, index=False, formatters=digits, na_rep="none")
+    return f"{text}\n… and {len(different) - SHOWN} more" if len(different) > SHOWN else text
 
 
 def in_words(environment: pd.DataFrame) -> str:
     """What `environment_differences` gives in a line, hashes by their first digits."""
     lines = environment.fillna("unknown").astype(str).itertuples(index=False)
     return ", ".join(f"{name} {_shortened(first)} → {_shortened(second)}" for name, first, second in lines)
-
-
-def _number(value: float, digits: int) -> str:
-    return "none" if np.isnan(value) else f"{value:.{digits}g}"
 
 
 def _shortened(text: str) -> str:

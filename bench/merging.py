@@ -272,7 +272,7 @@ def _show(
             _line(console, f"conflict: {first.trial_id[:12]} of {first.sweep} {came_out} in the run kept in {where}")
             environment = in_words(environment_differences(first.rows, other.rows))
             _line(console, f"environment, kept → other: {environment or 'no difference on record'}")
-            console.print(worst_numbers(number_differences(first.rows, other.rows), "kept", "other"))
+            _line(console, worst_numbers(number_differences(first.rows, other.rows), "kept", "other"))
     if len(conflicts) > SHOWN:
         _line(console, f"… and {len(conflicts) - SHOWN} more conflicts; {into.root / 'conflicts.parquet'} has them all")
     if conflicts:

@@ -229,7 +229,7 @@ def _show(console: Console, verdicts: Mapping[Recorded, Comparison | str], acros
         numbers = f"{verdict.numbers['same'].sum()} of {len(verdict.numbers)} numbers the same"
         _line(console, f"{told:16}  {where}: {numbers}, curves: {_curves(verdict)}")
         if not verdict.numbers["same"].all():
-            console.print(worst_numbers(verdict.numbers, "recorded", "again"))
+            _line(console, worst_numbers(verdict.numbers, "recorded", "again"))
     _show_environments(console, verdicts)
     if across:
         _line(console, f"metrics across seeds are not verified: {', '.join(across)}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
 
 from bench.differences import (
     curve_differences,
@@ -97,11 +96,13 @@ def test_environments_differ_by_name_and_unknown_is_the_same_as_unknown() -> Non
 def test_on_a_terminal_stand_the_numbers_that_differ_and_how_many_are_left_out() -> None:
     names = [f"m{number:02}" for number in range(13)]
     first, second = rows(same=1.0, **dict.fromkeys(names, 1.0)), rows(same=1.0, **dict.fromkeys(names, 1.5))
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(worst_numbers(number_differences(first, second), "recorded", "again"))
-    printed = capture.get()
+    printed = worst_numbers(number_differences(first, second), "recorded", "again")
     assert "m09" in printed
     assert "m10" not in printed
     assert "3 more" in printed
     assert "same" not in printed
+    gone = worst_numbers(number_differences(rows(mse=0.1), rows(mse=None)), "recorded", "again")
+    assert gone.split() == [
+        *("metric", "split", "recorded", "again", "absolute", "relative"),
+        *("mse", "test", "0.10000000000000001", "none", "none", "none"),
+    ]
