@@ -186,7 +186,7 @@ def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
     try:
         trial = Trial.from_record(record or {})
     except (KeyError, TypeError) as error:
-        return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness: {error} is missing")
+        return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness ({error!r})")
     changes = changes_since(trial)
     if trial.id != trial_id:
         changes.append(f"its record makes another id, {trial.id[:12]}")
