@@ -175,7 +175,7 @@ def scatter(
     position = {"x": x_channel("x", x_axis), "y": y_channel("y", y_axis)}
     layers: list[Any] = [
         alt.Chart(means[means["label"].isin(front)])
-        .mark_line(interpolate="step-after", strokeWidth=1, color=PUBLISHED)
+        .mark_line(interpolate="step-after", strokeWidth=1, opacity=0.6, color=PUBLISHED)
         .encode(**position),
         alt.Chart(means)
         .mark_circle(size=70)

@@ -10,6 +10,8 @@ import json
 
 import pandas as pd
 
+from bench.statistics.leaderboards import BOARD
+
 RULES = {
     "default": "the setting at the method's own defaults",
     "validation": "the setting of the best mean on the validation split",
@@ -43,7 +45,7 @@ def selected(cells: pd.DataFrame, settings: pd.DataFrame, rule: str) -> pd.DataF
     known = settings.assign(
         preference=range(len(settings)), n_settings=of_method.transform("size"), n_default=of_method.transform("sum")
     )
-    usable = cells[cells["complete"].astype(bool) & cells["direction"].notna()]
+    usable = cells.loc[cells["complete"].astype(bool) & cells["direction"].notna(), [*BOARD, *CELL, "direction"]]
     usable = usable.assign(protocol=usable["protocol"].map(_of_any_split)).merge(known, on="setting")
     test = usable[usable["split"] == "test"]
     judged = usable[usable["split"] == "validation"] if rule == "validation" else test
@@ -76,7 +78,7 @@ def default_and_tuned(cells: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFra
     says no more than how far tuning could go.
 
     Args:
-        cells, settings: as for `selected`. Methods of one setting have nothing to choose and no line.
+        cells, settings: as for `selected`. Methods with one complete setting have no choice, and no line.
 
     Returns:
         One line a (TASK, method): TASK, method, direction, rule, default, default_mean, default_half_width,
@@ -87,6 +89,7 @@ def default_and_tuned(cells: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFra
     place = [*TASK, "method"]
     by_rule = [selected(cells, several, rule).assign(rule=rule) for rule in ("validation", "oracle")]
     tuned = pd.concat(by_rule).drop_duplicates(place)
+    tuned = tuned[tuned["n_compared"] > 1]
     default = selected(cells, several, "default")
     sides = [
         frame.rename(columns={"setting": side, **{name: f"{side}_{name}" for name in CELL[1:]}})
