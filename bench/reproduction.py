@@ -72,8 +72,8 @@ def _show(console: Console, key: str, table: pd.DataFrame, found: pd.DataFrame, 
         print_line(console, f'no sweep says published = "{key}", so nothing of it can be run')
     notes: dict[str, int] = {}
     lines = [PaperLine.of(line, notes) for line in published_rows(found)]
-    shown = {"dataset": "dataset", "method": "method", "metric": "metric", "published": "published", "mean": "ours"}
-    shown |= {"seeds": "seeds", "difference": "difference", "predicted": "predicted", "verdict": "verdict"}
+    shown = {"method": "method", "dataset": "dataset", "metric": "metric", "published": "published", "mean": "ours"}
+    shown |= {"verdict": "verdict", "difference": "difference", "predicted": "predicted", "seeds": "seeds"}
     if found["metric"].nunique() == 1:
         del shown["metric"]
     marked = [{**vars(line), "verdict": f"{line.verdict} [{line.note}]"} for line in lines]

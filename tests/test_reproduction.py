@@ -196,7 +196,7 @@ def test_the_command_runs_what_the_table_needs_and_no_more(sweeps_file: Any, tmp
     rows = Store(tmp_path / "results").read().rows
     assert set(zip(rows["method"], rows["dataset_options"], strict=True)) == {("lsot", '{"dim":2}')}
     assert rows["trial_id"].nunique() == 2
-    line = next(line for line in text.splitlines() if line.startswith("| Gaussian pair D=2 | LSOT"))
+    line = next(line for line in text.splitlines() if line.startswith("| LSOT (Large-scale OT) | Gaussian pair D=2 |"))
     assert "not comparable (training, departure) [1]" in line
     assert "1 not comparable" in text
     table = pd.read_csv(tmp_path / "table.csv")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.published import PUBLISHED, PublishedError, load_published, published_table
 from bench.report.addresses import Addresses
+from bench.report.changes import Changes
 from bench.report.colors import method_colors
 from bench.report.exports import export_charts, export_tables
 from bench.report.figures import figures
@@ -19,6 +20,7 @@ from bench.report.folder import ENTRANCE, replacing
 from bench.report.leaderboards import boards
 from bench.report.lines import Run, runs_by_trial
 from bench.report.method_view import MethodView
+from bench.report.paper_view import PaperView, paper_views
 from bench.report.pictures import Picture, pictures
 from bench.report.records import Section, sections
 from bench.report.site import Site
@@ -28,9 +30,10 @@ from bench.report.trial_view import listing, trial_views
 from bench.store import Store
 
 
-def write_report(results_dir: Path, out_dir: Path) -> Path:
+def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = None) -> Path:
     """Writes the report on what lies under `results_dir` to `out_dir`; returns the page one enters by.
 
+    With `changes`, of these results since others, it has a page of them.
     Published numbers are those of `results_dir`/published where there is such a folder, else those of the repository.
     Files that cannot be read or exported are named on that page. Raises ReportError where `out_dir` refuses.
     """
@@ -50,7 +53,13 @@ def write_report(results_dir: Path, out_dir: Path) -> Path:
         views = [_view(section, published, curves, colors, seen) for section in found]
         problems += export_tables([(view.section, view.boards) for view in views], folder)
         problems += export_charts([chart for view in views for chart in view.charts], folder)
-        _write_pages(Site(folder, to, colors), views, runs_by_trial(curves), store.root, problems)
+        papers = paper_views(found, published, results.rows)
+        site = Site(folder, to, colors)
+        if changes is not None:
+            site.menu.append(("What changed", "changes.html"))
+            site.write("changes.html", "changes.html", changes=changes)
+            site.write_text("changes.csv", changes.cells.to_csv(index=False))
+        _write_pages(site, views, papers, runs_by_trial(curves), store.root, problems)
     return Path(out_dir) / ENTRANCE
 
 
@@ -98,7 +107,12 @@ def _view(
 
 
 def _write_pages(
-    site: Site, views: Sequence[SweepView], runs: Mapping[str, list[Run]], results_dir: Path, problems: list[str]
+    site: Site,
+    views: Sequence[SweepView],
+    papers: Sequence[PaperView],
+    runs: Mapping[str, list[Run]],
+    results_dir: Path,
+    problems: list[str],
 ) -> None:
     problems += site.write_assets()
     names = sorted({setting.method for view in views for setting in view.section.settings.values()})
@@ -107,10 +121,13 @@ def _write_pages(
     methods.sort(key=lambda method: (method.is_reference, method.about.get("family", ""), method.name))
     for view in views:
         site.write(to.sweeps[view.section.slug], "sweep.html", view=view, across=[], charted=bool(view.charts))
+    for paper in papers:
+        site.write(to.papers[paper.slug], "paper.html", paper=paper)
     for method in methods:
         site.write(to.methods[method.name], "method.html", method=method)
     for trial in trial_views(views, runs, colors):
         site.write(to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
     site.write("trials.html", "trials.html", views=views, methods=methods)
     site.write_text("data/trials.js", listing(views, to.trials))
-    site.write("index.html", "index.html", views=views, methods=methods, results_dir=results_dir, problems=problems)
+    overview = {"views": views, "papers": papers, "methods": methods, "results_dir": results_dir}
+    site.write("index.html", "index.html", **overview, problems=problems)

@@ -51,25 +51,27 @@ class PaperLine:
 class PaperView:
     """A published table beside the trials of one scale of the sweeps that name it.
 
-    heading: title, table and arXiv number of the paper. summary: how often each verdict was given, in words. notes:
-    the verdicts' reasons by their numbers. metrics: how many there are in the table.
+    heading: title and arXiv number of the paper. table: what it calls the table. summary: how often each verdict was given, in words. notes:
+    the verdicts' reasons by their numbers. protocols: how the paper measured, and where that was read.
     """
 
     key: str
     heading: str
+    table: str
     scale: str
     sections: tuple[Section, ...]
     lines: tuple[PaperLine, ...]
     notes: Mapping[str, int]
     summary: str
-    sources: tuple[str, ...]
+    protocols: tuple[str, ...]
 
     @property
     def slug(self) -> str:
-        return f"{self.key}-{self.scale}".replace("/", "-")
+        return paper_slug(self.key, self.scale)
 
     @property
     def metrics(self) -> int:
+        """How many metrics the table has."""
         return len({line.metric for line in self.lines})
 
     @classmethod
@@ -87,14 +89,20 @@ class PaperView:
         arxiv = f", arXiv {first['arxiv']}" if first["arxiv"] else ""
         return cls(
             key=key,
-            heading=f"{first['title']}{arxiv}: {first['table_published']}",
+            heading=f"{first['title']}{arxiv}",
+            table=first["table_published"],
             scale=scale,
             sections=tuple(sections),
             lines=lines,
             notes=notes,
             summary=f"{plural(len(lines), 'number')}: " + ", ".join(f"{many} {word}" for word, many in counts.items()),
-            sources=tuple(table["source"].drop_duplicates()),
+            protocols=tuple(dict.fromkeys(_protocol(row) for row in published_rows(table))),
         )
+
+
+def paper_slug(key: str, scale: str) -> str:
+    """What a table's page at a scale is called."""
+    return f"{key}-{scale}"
 
 
 def paper_views(sections: Sequence[Section], published: pd.DataFrame, rows: pd.DataFrame) -> list[PaperView]:
@@ -108,3 +116,8 @@ def paper_views(sections: Sequence[Section], published: pd.DataFrame, rows: pd.D
         for (key, scale), mine in sorted(named.items(), key=lambda item: item[0])
         if len(published_table(published, key))
     ]
+
+
+def _protocol(row: Mapping[str, Any]) -> str:
+    departure = f"theirs is {row['departure']}" if row["departure"] else ""
+    return "; ".join(filter(None, [row["protocol"], departure, row["note"], f"{row['source']} ({row['status']})"]))

@@ -33,7 +33,8 @@ class Site:
 
     def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str]) -> None:
         self.folder, self.to, self.colors = folder, to, colors
-        self.menu = [("Overview", "index.html"), ("Methods", "index.html#methods"), ("Trials", "trials.html")]
+        self.menu = [("Overview", "index.html"), ("Papers", "index.html#papers"), ("Methods", "index.html#methods")]
+        self.menu += [("Trials", "trials.html")]
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,

@@ -103,8 +103,10 @@ class SweepView:
         return f"Published values are of {listed(list(section.published))}."
 
     @property
-    def published_lines(self) -> list[Line]:
-        return as_lines(self.published)
+    def papers(self) -> list[str]:
+        """The published tables of the sweep that are on record, and so have a page."""
+        on_record = set(self.published["paper"] + "/" + self.published["table"])
+        return [key for key in self.section.published if key in on_record]
 
     def notes(self, board: Board) -> list[tuple[dict[str, str], str]]:
         """(name -> meaning, how they were measured) of a board's columns, those measured alike together."""

@@ -116,7 +116,7 @@ def _why_none(theirs: Mapping[str, Any], trials: Sequence[Record]) -> str:
         return "the harness has no such method"
     if theirs["method"] not in {trial["spec"]["method"]["name"] for trial in trials}:
         return f"no sweep for this table runs {theirs['method']}"
-    return f"no sweep for this table runs {theirs['method']} with these options on {theirs['dataset_published']}"
+    return f"no sweep for this table runs {theirs['method']} with these options on this dataset"
 
 
 def _why_not_measured(seeds: Sequence[Record], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
