@@ -24,6 +24,7 @@ from bench.report.charts import (
 from bench.report.columns import DATASET, board_keys, dataset_headings
 from bench.report.leaderboards import Board, PublishedCell
 from bench.report.records import Section
+from bench.statistics.fronts import on_front
 
 TRADE_OFFS = (
     ("reconstruction", "generation"),
@@ -186,11 +187,10 @@ def _time(section: Section, boards: list[Board], colors: Mapping[str, str]) -> l
         )
         references = [s.label for s in section.settings.values() if s.is_reference]
         times = points[~points["label"].isin(references)].groupby("label", sort=False)["value"].mean()
-        return (
-            []
-            if quality is None
-            else _scatter(section, "time", ("training time", log_axis(label, list(times)), times), quality, colors)
-        )
+        if quality is None:
+            return []
+        against = ("training time", log_axis(label, list(times)), times)
+        return _scatter(section, "time", against, quality, colors, section.outputs[quality[0]]["direction"])
     options = _numbers(boards[0])
     if not options:
         return []
@@ -240,21 +240,20 @@ Quantity = tuple[str, Axis, "pd.Series[float]"]
 """A name, an axis, and a mean a setting, indexed by label."""
 
 
-def _scatter(section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapping[str, str]) -> list[Chart]:
+def _scatter(
+    section: Section, slug: str, x: Quantity, y: Quantity, colors: Mapping[str, str], direction: str | None = None
+) -> list[Chart]:
+    """direction: of y, where x is a cost and the settings that no other one beats in both are joined."""
     means = pd.DataFrame({"x": x[2], "y": y[2]}).dropna().rename_axis("label").reset_index()
     if len(means) < 2:
         return []
     methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
-    chart = scatter(means, x[1], y[1], colors)
-    return [
-        Chart.of(
-            f"{section.slug}-{slug}",
-            f"{y[0]} against {x[0]}",
-            "Means over seeds, a point a method; references left out.",
-            chart,
-        )
-    ]
+    front = means.loc[on_front(means, {"x": "min", "y": direction}), "label"] if direction in ("min", "max") else []
+    caption = "Means over seeds, a point a method; references left out."
+    caption += " The line joins those that no other one beats in both." if len(front) else ""
+    chart = scatter(means, x[1], y[1], colors, list(front))
+    return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", caption, chart)]
 
 
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
