@@ -153,7 +153,7 @@ def test_a_number_that_no_sweep_is_for_says_so(published: pd.DataFrame):
     assert set(found["verdict"]) == {"not run"}
     reasons = dict(zip(found["method"], found["reason"], strict=True))
     assert reasons["WGAN (joeylitalien repo)"] == "the harness has no such method"
-    assert reasons["AE reconstruct (MSE AE)"] == "no sweep for this table runs ae"
+    assert reasons["AE reconstruct (MSE AE)"] == "no trial of ae is planned"
 
 
 def test_where_the_protocol_is_not_pinned_the_spread_over_papers_is_shown(published: pd.DataFrame):

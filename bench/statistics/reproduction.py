@@ -115,8 +115,8 @@ def _why_none(theirs: Mapping[str, Any], trials: Sequence[Record]) -> str:
     if not theirs["method"]:
         return "the harness has no such method"
     if theirs["method"] not in {trial["spec"]["method"]["name"] for trial in trials}:
-        return f"no sweep for this table runs {theirs['method']}"
-    return f"no sweep for this table runs {theirs['method']} with these options on this dataset"
+        return f"no trial of {theirs['method']} is planned"
+    return f"no trial of {theirs['method']} with these options on this dataset is planned"
 
 
 def _why_not_measured(seeds: Sequence[Record], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
