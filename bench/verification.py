@@ -87,12 +87,11 @@ def verify_trials(
         drawn = sample_trials(found.rows, sample)
         if drawn.empty:
             raise UserError(f"no trial in {store.root} has ended ok: there is nothing to draw from")
+        _line(console, f"{len(drawn)} drawn of the trials that ended ok:")
+        for sweep, method, trial_id in drawn.itertuples(index=False):
+            _line(console, f"  {trial_id[:12]} {sweep}/{method}")
         keys += list(zip(drawn["sweep"], drawn["trial_id"], strict=True))
     recorded = [_recorded(sweep, trial_id, store) for sweep, trial_id in dict.fromkeys(keys)]
-    if sample is not None:
-        console.print(f"{len(drawn)} drawn of the trials that ended ok:")
-        for each in recorded[-len(drawn) :]:
-            console.print(f"  {each.trial_id[:12]} {each.label}", markup=False, highlight=False, soft_wrap=True)
     trials = [each.trial for each in recorded if each.trial and not each.unfit]
     trials = on_cpu(trials) if cpu else trials
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
