@@ -161,8 +161,12 @@ def merge(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     from bench.report import write_report
+    from bench.report.changes import compare, print_changes
 
-    page = write_report(options.results, options.out)
+    changes = compare(options.compare, options.results) if options.compare else None
+    page = write_report(options.results, options.out, changes)
+    if changes:
+        print_changes(changes, Console())
     print(f"{page} written; open it in a browser: {page.resolve().as_uri()}")
     return OK
 
@@ -323,6 +327,9 @@ def _parser() -> argparse.ArgumentParser:
     results(added)
     added.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="folder to write (default: reports)"
+    )
+    added.add_argument(
+        "--compare", type=Path, metavar="DIR", help="another results folder: also say what changed since it"
     )
 
     added = verb("list", list_, "List what there is.")
