@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -183,7 +183,7 @@ def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
     if status is None:
         return Recorded(trial_id, sweep, None, "it has no rows to compare with")
     try:
-        trial = Trial.from_record(record or {})
+        trial = replace(Trial.from_record(record or {}), sweep=sweep)
     except (KeyError, TypeError) as error:
         return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness ({error!r})")
     changes = changes_since(trial)
