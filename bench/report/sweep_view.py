@@ -123,7 +123,7 @@ class SweepView:
         return [(name, f"tables/{file_name(board.slug)}.{suffix}") for suffix, name in names.items()]
 
     def chart_exports(self, chart: Chart) -> list[tuple[str, str]]:
-        return [(suffix.upper(), f"charts/{file_name(chart.slug)}.{suffix}") for suffix in ("svg", "png")]
+        return [(suffix.upper(), f"charts/{file_name(chart.slug)}.{suffix}") for suffix in ("svg", "png", "pdf")]
 
     def galleries(self, method: str | None = None) -> list[tuple[str, bool, list[tuple[Picture, Line]]]]:
         """(caption, folded, [(picture, trial)]) of each kind of picture, of one seed a setting and dataset."""
