@@ -322,10 +322,12 @@ class Store:
         """A file of rows, or what is wrong with it; neither for rows across seeds that are out of date."""
         try:
             table = pq.ParquetFile(path).read(use_threads=False)
-            missing = [name for name in ROW_SCHEMA.names if name not in table.column_names]
-            if missing:
-                return None, f"{path}: not a file of ours, it lacks the column {missing[0]}"
-            table = table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA.with_metadata(table.schema.metadata))
+            if not table.schema.equals(ROW_SCHEMA):
+                names = set(table.column_names)
+                missing = [name for name in ROW_SCHEMA.names if name not in names]
+                if missing:
+                    return None, f"{path}: not a file of ours, it lacks the column {missing[0]}"
+                table = table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA.with_metadata(table.schema.metadata))
             empty = [name for name in IDENTIFYING if table[name].null_count]
             if empty:
                 return None, f"{path}: not a file of ours, its column {empty[0]} has a line without a value"

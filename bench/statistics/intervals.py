@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,5 +46,11 @@ def _interval(values: Sequence[float] | np.ndarray, share: Callable[[int], float
         raise ValueError("no values, no interval")
     if array.size == 1:
         return Interval(float(array[0]), None)
-    quantile = stats.t.ppf(0.5 + confidence / 2, array.size - 1)
-    return Interval(float(array.mean()), float(quantile * array.std(ddof=1) * math.sqrt(share(array.size))))
+    half_width = _quantile(confidence, array.size - 1) * array.std(ddof=1) * math.sqrt(share(array.size))
+    return Interval(float(array.mean()), float(half_width))
+
+
+@cache
+def _quantile(confidence: float, freedom: int) -> float:
+    """The quantile of Student's t that an interval of both sides takes; scipy needs 0.1 ms for it."""
+    return float(stats.t.ppf(0.5 + confidence / 2, freedom))

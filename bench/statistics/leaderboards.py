@@ -12,7 +12,7 @@ under a seed), Welch's otherwise. With one seed there is no test, and only cells
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,17 +40,19 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
         from it; none where all are), tied (best, and not the only one). A setting without any value in a column has
         no line in it.
     """
-    measured = rows[rows["value"].notna()]
-    counts = planned.groupby(["dataset", "dataset_options", "setting"])["seed"].nunique()
+    measured = rows.loc[rows["value"].notna(), [*BOARD, "setting", "seed", "value", "direction"]]
+    counts = planned.groupby(["dataset", "dataset_options", "setting"])["seed"].nunique().to_dict()
     ranked_settings = planned.groupby("setting")["ranked"].all()
     lines = []
     for key, column in measured.groupby(BOARD, dropna=False, sort=False):
         board = dict(zip(BOARD, key, strict=True))
         direction = column["direction"].iloc[0]
+        seeds, values, places = column["seed"].array, column["value"].to_numpy(), column.groupby("setting").indices
         samples = {
-            setting: group.set_index("seed")["value"] for setting, group in column.groupby("setting", sort=False)
+            setting: pd.Series(values[places[setting]], seeds[places[setting]])
+            for setting in dict.fromkeys(column["setting"])
         }
-        cells = pd.DataFrame([_cell(board, str(setting), values, counts) for setting, values in samples.items()])
+        cells = pd.DataFrame([_cell(board, setting, sample, counts) for setting, sample in samples.items()])
         cells["direction"] = direction
         cells["ranked"] = cells["setting"].map(ranked_settings).astype(bool)
         eligible = cells[cells["complete"] & cells["ranked"]]
@@ -69,19 +71,21 @@ def distinguishable(one: pd.Series, other: pd.Series, level: float = 1 - CONFIDE
     """Whether two samples of values, each indexed by seed, differ by the rule in the module's docstring."""
     if min(len(one), len(other)) < 2:
         return f"{one.mean():.3g}" != f"{other.mean():.3g}"
-    if set(one.index) == set(other.index):
+    if one.index.equals(other.index) or set(one.index) == set(other.index):
         differences = (one - other.reindex(one.index)).to_numpy()
         if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
             return bool(differences[0] != 0)  # no spread, no t statistic
-        return bool(stats.ttest_1samp(differences, 0).pvalue < level)
+        # What scipy's ttest_1samp computes, without its checks: they are most of the time a leaderboard takes.
+        statistic = differences.mean() / (differences.std(ddof=1) / math.sqrt(len(differences)))
+        return bool(2 * stats.t.sf(abs(statistic), len(differences) - 1) < level)
     if one.nunique() == other.nunique() == 1:
         return bool(one.iloc[0] != other.iloc[0])
     return bool(stats.ttest_ind(one, other, equal_var=False).pvalue < level)
 
 
-def _cell(board: Mapping[str, Any], setting: str, values: pd.Series, counts: pd.Series) -> dict[str, Any]:
+def _cell(board: Mapping[str, Any], setting: str, values: pd.Series, counts: Mapping[Hashable, int]) -> dict[str, Any]:
     mean, half_width = t_interval(values.to_numpy())
-    planned = int(counts.get((board["dataset"], board["dataset_options"], setting), 0))
+    planned = counts.get((board["dataset"], board["dataset_options"], setting), 0)
     return {
         **board,
         "setting": setting,
