@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from markdown_it import MarkdownIt
 from pyarrow import csv, parquet
 
 from bench.published import load_published
+from bench.report import write_report
 from bench.report.cells import CELL_SCHEMA, cell_table
 from bench.report.charts import Chart
 from bench.report.exports import export_charts, export_tables, markdown
@@ -141,6 +143,36 @@ def test_published_methods_that_were_not_run_have_cells_without_a_method(tmp_pat
     cells = cell_table(*board_of(boards_under(tmp_path), "gaussians-quick-l2-uvp")).to_pylist()
     (other,) = [cell for cell in cells if cell["method"] is None and cell["dataset_options"] == '{"dim": 4}']
     assert (other["setting"], other["mean"], other["published"]) == ("LSOT (Large-scale OT)", None, 3.7)
+
+
+class Numbers(HTMLParser):
+    """(setting, sort key) of the cells of a page's leaderboards."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, float]] = []
+        self.is_board, self.setting = False, ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = {name: value or "" for name, value in attrs}
+        if tag == "table":
+            self.is_board = "board" in told.get("class", "").split()
+        elif tag == "tbody":
+            self.setting = told.get("data-name", "")
+        elif tag == "td" and self.is_board and told.get("data-sort") and told.get("class") != "count":
+            self.found.append((self.setting, float(told["data-sort"])))
+
+
+def test_the_page_has_the_numbers_of_the_files_to_the_last_bit(tmp_path: Path):
+    fixture.write(tmp_path / "results", [*fixture.gaussians(), *fixture.sprites()], pictures=False)
+    write_report(tmp_path / "results", tmp_path / "report")
+    cells = parquet.read_table(tmp_path / "report" / "leaderboard.parquet").to_pylist()
+    for slug in ("gaussians-quick", "sprites-quick"):
+        shown = Numbers((tmp_path / "report" / "sweeps" / f"{slug}.html").read_text()).found
+        mine = [cell for cell in cells if f"{cell['sweep']}-{cell['scale']}" == slug and cell["mean"] is not None]
+        assert Counter(shown) == Counter((cell["setting"], cell["mean"]) for cell in mine)
+        assert len(shown) > 10
 
 
 # Markdown
