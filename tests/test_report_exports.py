@@ -156,8 +156,8 @@ class Numbers(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = {name: value or "" for name, value in attrs}
-        if tag == "table":
-            self.is_board = "board" in told.get("class", "").split()
+        if tag == "section":
+            self.is_board = told.get("class") == "leaderboard"
         elif tag == "tbody":
             self.setting = told.get("data-name", "")
         elif tag == "td" and self.is_board and told.get("data-sort") and told.get("class") != "count":
