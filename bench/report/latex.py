@@ -25,9 +25,9 @@ SHRINK = 1.1
 COLUMN_GAP = 2.5
 """Characters that the space between two columns takes."""
 PAGE_LINES = 53
+"""Lines of \\footnotesize on a page, less a caption."""
 HEADING_WIDTH = 18
 """Characters after which a column's heading is broken."""
-
 STACK = r"\begin{tabular}[b]{@{}r@{}}"
 
 
@@ -49,7 +49,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Rows:
-    """The names of a board's rows, and after which of them (by position) a rule separates groups."""
+    """The names of a board's rows, and the positions of those that a rule sets apart from the ones before."""
 
     names: list[str]
     rules: set[int]
