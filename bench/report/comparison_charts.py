@@ -111,8 +111,10 @@ def profiles(frame: pd.DataFrame, colors: Mapping[str, str]) -> alt.FacetChart:
     first line.
     """
     labels = list(dict.fromkeys(frame["label"]))
+    frame = frame.round(4)
     own = frame.assign(panel=frame["label"], of="own")
-    others = pd.concat([frame.assign(panel=label, of="all") for label in labels])
+    curves = frame[["label", "threshold", "share"]]
+    others = pd.concat([curves.assign(panel=label, of="all") for label in labels])
     share = alt.Axis(tickCount=3, format="~g")
     x = alt.X("threshold:Q", title=None, axis=alt.Axis(tickCount=3, format="~g", grid=False))
     y = {name: alt.Y(f"{name}:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=share) for name in ("share", "low")}
@@ -134,12 +136,14 @@ def profiles(frame: pd.DataFrame, colors: Mapping[str, str]) -> alt.FacetChart:
 def choices(settings: pd.DataFrame, marginal: pd.DataFrame, colors: Mapping[str, str]) -> alt.FacetChart:
     """Small multiples, one a (method, hyperparameter): every setting a faint dot, the mean of each choice a tick.
 
-    settings: panel, method, label, choice, mean. marginal: panel, method, choice, mean; panels and choices in the order
-    of their first line. All panels have the same vertical scale, so that one sees what matters most.
+    settings: panel, method, label, choice, mean; panels in the order of their first line. marginal: panel, method,
+    choice, mean; choices in the order of their first line. All panels have the same vertical scale, so that one sees
+    what matters most.
     """
     order = list(dict.fromkeys(marginal["choice"]))
-    room = 160 // int(marginal["panel"].value_counts().max())
-    x = alt.X("choice:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=room, ticks=False))
+    room = max(160 // int(marginal["panel"].value_counts().max()), 30)
+    axis = alt.Axis(labelAngle=0, labelLimit=room, labelOverlap="greedy", ticks=False)
+    x = alt.X("choice:N", sort=order, title=None, axis=axis)
     y = alt.Y("mean:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=3, format=",.3~g"))
     base: Any = alt.Chart().encode(x=x, y=y, color=color_channel(colors))
     layers = [
@@ -149,7 +153,7 @@ def choices(settings: pd.DataFrame, marginal: pd.DataFrame, colors: Mapping[str,
         base.transform_filter("datum.of == 'choice'").mark_tick(thickness=2.5, size=18).encode(opacity=picked()),
     ]
     everything = pd.concat([settings.assign(of="setting"), marginal.assign(of="choice")], ignore_index=True)
-    return _panels(layers, everything, list(dict.fromkeys(marginal["panel"]))).resolve_scale(x="independent")
+    return _panels(layers, everything, list(dict.fromkeys(settings["panel"]))).resolve_scale(x="independent")
 
 
 def _panels(layers: Sequence[Any], data: pd.DataFrame, order: Sequence[str]) -> Any:

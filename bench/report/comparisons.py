@@ -32,12 +32,13 @@ from bench.statistics.paired import paired_comparisons
 from bench.statistics.ranks import RankComparison, compare_ranks
 from bench.statistics.tuning import default_and_tuned
 
-LINES, CURVES = 30, 8
+LINES, CURVES = 30, 6
 """Settings in a chart that has a line for each, one below the other or as curves: the leading ones."""
-THRESHOLDS = np.linspace(0, 1, 51)
+THRESHOLDS = np.linspace(0, 1, 26)
 SCORE = "Score 0 is the worst of the settings' means on a dataset, 1 the best."
 FEWEST = 3
 """Settings for whose ranks and scores a chart is drawn: of two, one is always 0 and the other 1."""
+AT_DEFAULTS = " Of several settings of a method, the one at its defaults is compared."
 TUNED = ["metric", "where", "method", "direction", "rule", "default", "default_mean", "default_half_width"]
 TUNED += ["tuned", "tuned_mean", "tuned_half_width", "n_compared", "n_left_out", "n_tied"]
 
@@ -64,19 +65,27 @@ def comparisons(section: Section, boards: list[Board], colors: Mapping[str, str]
         return Comparisons([], pd.DataFrame(columns=TUNED))
     mine = {method: colors[method] for method in settings["method"]}
     tested = cells[cells["split"] == "test"]
-    of_method = settings.groupby("method")["is_default"].transform("sum")
-    representatives = settings.loc[settings["is_default"] | (of_method != 1), "setting"]
-    shown = tested[tested["setting"].isin(representatives)]
+    shown = tested.drop(columns="label").merge(_representatives(settings), on="setting")
     charts: list[Chart] = []
     for place, (_, of_table) in enumerate(shown.groupby("table", sort=False)):
         charts += _over_datasets(section, of_table, mine, is_first=place == 0)
     if len(section.datasets) == 1:
         charts += _differences(section, shown[shown["table"] == cells["table"].iloc[0]], mine)
         charts += _over_metrics(section, shown, mine)
+    if charts and shown["setting"].nunique() < tested["setting"].nunique():
+        charts[0] = replace(charts[0], caption=charts[0].caption + AT_DEFAULTS)
     first = tested[tested["table"] == cells["table"].iloc[0]]
     values = values_of(section, first[first["complete"]].rename(columns={"where": "task"}))
     charts += sensitivity_chart(section, values, settings, str(cells["metric"].iloc[0]), mine)
     return Comparisons(charts, _tuned(section, cells, settings))
+
+
+def _representatives(settings: pd.DataFrame) -> pd.DataFrame:
+    """setting, label: of a method the one at its defaults, by the method's name, else all by their own labels."""
+    defaults = settings.groupby("method")["is_default"].transform("sum")
+    chosen = settings[settings["is_default"] | (defaults != 1)]
+    alone = chosen.groupby("method")["setting"].transform("size") == 1
+    return chosen.assign(label=chosen["label"].where(~alone, chosen["method"]))[["setting", "label"]]
 
 
 def _over_datasets(section: Section, cells: pd.DataFrame, colors: Mapping[str, str], *, is_first: bool) -> list[Chart]:
@@ -92,7 +101,6 @@ def _over_datasets(section: Section, cells: pd.DataFrame, colors: Mapping[str, s
         return []
     slug = f"{section.slug}-{cells['metric'].iloc[0]}"
     over = f"{cells['metric'].iloc[0]} over {tasks} datasets"
-    note = _left_out(section, cells, found)
     names = kept.drop_duplicates("setting")[["setting", "label", "method"]]
     values = values_of(section, kept)
     scores = normalized(values, anchors(values))
@@ -102,21 +110,21 @@ def _over_datasets(section: Section, cells: pd.DataFrame, colors: Mapping[str, s
     fewest = int(values.groupby(["setting", "task"]).size().min())
     charts = []
     if len(middle) >= FEWEST:
-        charts += _ranks(slug, over, found, names, note, colors)
-        charts += _means(slug, over, middle, _coverage(fewest) + note, colors) if fewest >= 2 else []
-    if not is_first:
-        return [replace(chart, folded=True) for chart in charts]
-    if fewest >= 2:
+        charts += _ranks(slug, over, found, names, colors)
+        charts += _means(slug, over, middle, _coverage(fewest), colors) if fewest >= 2 else []
+    if is_first and fewest >= 2:
         charts += _improvement(slug, over, values, middle["setting"].iloc[0], names, colors)
-    if len(middle) >= FEWEST:
+    if is_first and len(middle) >= FEWEST:
         charts += _profiles(slug, over, scores, middle, colors) if fewest >= 2 else []
         charts += _against_time(section, slug, over, middle, kept, colors)
-    return charts
+    note = _left_out(cells, found)
+    return [
+        replace(chart, caption=chart.caption + note * (place == 0), folded=chart.folded or not is_first)
+        for place, chart in enumerate(charts)
+    ]
 
 
-def _ranks(
-    slug: str, over: str, found: RankComparison, names: pd.DataFrame, note: str, colors: Mapping[str, str]
-) -> list[Chart]:
+def _ranks(slug: str, over: str, found: RankComparison, names: pd.DataFrame, colors: Mapping[str, str]) -> list[Chart]:
     """None where no difference of ranks could be large enough to count."""
     if found.critical_difference >= len(found.ranks) - 1:
         return []
@@ -131,7 +139,7 @@ def _ranks(
     caption = (
         "Dots are ranks on a dataset, ticks their averages. Bars on the right join settings that cannot be told apart "
         f"at 5% by Nemenyi's test, which corrects for all pairs: the critical difference is "
-        f"{found.critical_difference:.2g}. Friedman's test that all rank alike has p = {found.p:.2g}.{note}"
+        f"{found.critical_difference:.2g}. Friedman's test that all rank alike has p = {found.p:.2g}."
     )
     return [Chart.of(f"{slug}-ranks", f"Average rank by {over}", caption, chart)]
 
@@ -162,8 +170,11 @@ def _improvement(
     label = names.set_index("setting")["label"][best]
     against = probabilities_of_improvement(values, best, _rng(slug)).merge(names, on="setting", sort=False)
     against = against.sort_values("probability").head(LINES).rename(columns={"probability": "estimate"})
-    chart = estimates(against, f"probability that a run of {label} is better", colors, 0.5, (0, 1))
-    caption = "Of two runs on the same dataset, mean over the datasets, with 95% intervals by a bootstrap over seeds."
+    chart = estimates(against, "probability of improvement", colors, 0.5, (0, 1))
+    caption = (
+        f"The probability that of two runs on a dataset the one of {label} is better, mean over the datasets, with "
+    )
+    caption += "95% intervals by a bootstrap over seeds."
     caption += " Where the interval holds 0.5, neither is ahead."
     return [Chart.of(f"{slug}-improvement", f"{label} against each other, by {over}", caption, chart)]
 
@@ -214,7 +225,7 @@ def _differences(section: Section, cells: pd.DataFrame, colors: Mapping[str, str
         f"{label} is better than what lies {better} of the line. With Holm's correction for all {len(pairs):,} pairs "
         f"of settings, it differs at 5% from {others}."
     )
-    chart = estimates(lines, f"{metric} less that of {label}", colors, 0.0)
+    chart = estimates(lines, f"difference in {metric}", colors, 0.0)
     return [Chart.of(f"{section.slug}-{metric}-differences", f"Difference from {label} by {metric}", caption, chart)]
 
 
@@ -230,7 +241,7 @@ def _over_metrics(section: Section, cells: pd.DataFrame, colors: Mapping[str, st
     chart = rank_diagram(ranks, by_task[by_task["label"].isin(ranks["label"])], [], colors)
     caption = (
         f"Dots are ranks by {listed(metrics)}, ticks their averages. Metrics of the same runs are not independent, so "
-        f"no difference of these ranks is called significant.{_left_out(section, cells, found)}"
+        f"no difference of these ranks is called significant.{_left_out(cells, found)}"
     )
     return [Chart.of(f"{section.slug}-ranks", f"Average rank over {len(metrics)} metrics", caption, chart)]
 
@@ -249,10 +260,11 @@ def _tuned(section: Section, cells: pd.DataFrame, settings: pd.DataFrame) -> pd.
     return in_order[TUNED].reset_index(drop=True)
 
 
-def _left_out(section: Section, cells: pd.DataFrame, found: RankComparison) -> str:
+def _left_out(cells: pd.DataFrame, found: RankComparison) -> str:
     """A sentence on what the comparison lacks; empty where it lacks nothing."""
-    incomplete = sorted(set(cells["label"]) - set(cells.loc[cells["complete"], "label"]))
-    names = [section.settings[setting].label for setting in found.dropped_settings] + incomplete + found.dropped_tasks
+    labels = cells.drop_duplicates("setting").set_index("setting")["label"]
+    incomplete = sorted(set(labels) - set(cells.loc[cells["complete"], "label"]))
+    names = [labels[setting] for setting in found.dropped_settings] + incomplete + found.dropped_tasks
     return f" Left out, as not measured throughout: {listed(names)}." if names else ""
 
 

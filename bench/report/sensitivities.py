@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,9 +15,17 @@ from bench.report.records import Section, differing, option_text
 from bench.statistics.aggregates import anchors, normalized
 from bench.statistics.sensitivity import SEEDS, marginal_means, variance_shares
 
-PANELS = 24
+PANELS = 12
 FEWEST = 3
 """Settings of a method that make a chart worth its place."""
+
+
+class Panel(NamedTuple):
+    """A hyperparameter's part of the chart: frames as `choices` takes them, and its share of the variance or -1."""
+
+    settings: pd.DataFrame
+    marginal: pd.DataFrame
+    share: float
 
 
 def settings_frame(section: Section) -> pd.DataFrame:
@@ -53,48 +61,53 @@ def settings_frame(section: Section) -> pd.DataFrame:
 def sensitivity_chart(
     section: Section, values: pd.DataFrame, settings: pd.DataFrame, metric: str, colors: Mapping[str, str]
 ) -> list[Chart]:
-    """A panel for each hyperparameter that a method was swept over, by one metric.
+    """A panel for each hyperparameter that a method was swept over, by one metric; those that matter most.
 
     values: of that metric's complete cells, a line a (task, setting, seed): task, setting, seed, value, direction.
     settings: as `settings_frame` gives them.
     """
-    dots, means = [], []
     several = values["task"].nunique() > 1
+    panels = []
     for method, of_method in settings.groupby("method", sort=False):
         mine = values[values["setting"].isin(of_method["setting"])]
-        runs = _over_tasks(mine) if several else mine
-        options = _options(of_method[of_method["setting"].isin(runs["setting"])])
-        if len(options) < FEWEST:
-            continue
-        marginal = marginal_means(runs, options)
-        shares = variance_shares(runs, options).set_index("source")["share"]
-        labels = of_method.set_index("setting")["label"]
-        of_settings = runs.groupby("setting")["value"].mean()
-        for option, of_option in marginal.groupby("option", sort=False):
-            numeric = all(_place(choice)[0] == 0 for choice in of_option["choice"])
-            if not several and len(of_option) == len(options) and not numeric:
-                continue  # a setting a choice: the metric's own chart shows as much
-            share = shares[option] if not math.isnan(shares[SEEDS]) else math.nan
-            panel = f"{method}: {option}" + ("" if math.isnan(share) else f" ({share:.0%})")
-            means.append(of_option.assign(panel=panel, method=method))
-            chosen = options.set_index("setting")[option].rename("choice").to_frame()
-            dots.append(chosen.assign(panel=panel, method=method, label=labels, mean=of_settings))
-    if not means:
+        panels += _panels(str(method), of_method, _over_tasks(mine) if several else mine, keep_named=several)
+    if not panels:
         return []
-    marginal = pd.concat(means, ignore_index=True)
-    marginal = marginal[marginal["panel"].isin(marginal["panel"].drop_duplicates().head(PANELS))]
+    panels = sorted(panels, key=lambda panel: -panel.share)[:PANELS]
+    marginal = pd.concat([panel.marginal for panel in panels], ignore_index=True)
     marginal = marginal.sort_values("choice", key=lambda column: column.map(_place), kind="stable")
-    panels = list(dict.fromkeys(frame["panel"].iloc[0] for frame in means))
-    marginal = marginal.sort_values("panel", key=lambda column: column.map(panels.index), kind="stable")
-    of_panels = pd.concat(dots, ignore_index=True)
-    chart = choices(of_panels[of_panels["panel"].isin(marginal["panel"])], marginal, colors)
+    chart = choices(pd.concat([panel.settings for panel in panels], ignore_index=True), marginal, colors)
     better = {"min": "lower", "max": "higher"}["max" if several else str(values["direction"].iloc[0])]
     caption = f"Dots are settings, ticks the means of those with the same choice; {better} is better. "
-    if marginal["panel"].str.endswith("%)").any():
+    if any(panel.share >= 0 for panel in panels):
         caption += "Percentages: the hyperparameter's own share of the variance of all runs, seeds' noise taken off."
     if several:
         caption += " Scores run from a method's worst setting on a dataset, 0, to its best, 1."
     return [Chart.of(f"{section.slug}-sensitivity", f"Sensitivity to hyperparameters by {metric}", caption, chart)]
+
+
+def _panels(method: str, settings: pd.DataFrame, runs: pd.DataFrame, *, keep_named: bool) -> list[Panel]:
+    """The panels of a method from its runs (setting, seed, value).
+
+    keep_named: also where each setting has a choice of its own that is no number, which the metric's own chart shows.
+    """
+    options = _options(settings[settings["setting"].isin(runs["setting"])])
+    if len(options) < FEWEST:
+        return []
+    shares = variance_shares(runs, options).set_index("source")["share"]
+    of_settings = runs.groupby("setting")["value"].mean()
+    labels = settings.set_index("setting")["label"]
+    panels = []
+    for option, marginal in marginal_means(runs, options).groupby("option", sort=False):
+        numeric = all(_place(choice)[0] == 0 for choice in marginal["choice"])
+        if len(marginal) == len(options) and not numeric and not keep_named:
+            continue
+        known = not math.isnan(shares[SEEDS])
+        name = f"{method}: {option}" + (f" ({shares[option]:.0%})" if known else "")
+        dots = options.set_index("setting")[option].rename("choice").to_frame().assign(label=labels, mean=of_settings)
+        of_panel = {"panel": name, "method": method}
+        panels.append(Panel(dots.assign(**of_panel), marginal.assign(**of_panel), shares[option] if known else -1.0))
+    return panels
 
 
 def _over_tasks(values: pd.DataFrame) -> pd.DataFrame:
