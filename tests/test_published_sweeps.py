@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -93,3 +95,27 @@ def test_sweeps_name_tables_of_their_datasets(planned: Planned) -> None:
     for key, trials in planned.items():
         for sweep in {trial.sweep for trial in trials}:
             assert {trial.dataset.name for trial in trials if trial.sweep == sweep} & datasets[key], f"{sweep}: {key}"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "kl", "mmd"),
+    [
+        ("mnist", (1, 32, 32), 0.312, 0.03),
+        ("cifar10", (3, 32, 32), 0.024, 0.006),
+        ("celeba", (3, 64, 64), 0.09024, None),
+    ],
+)
+def test_the_vae_and_the_wae_of_the_rae_paper_have_the_weights_of_its_code(
+    published: pd.DataFrame, dataset: str, shape: tuple[int, int, int], kl: float, mmd: float | None
+) -> None:
+    table = published.loc[["rae/table-1"]]
+    table = table[table["dataset"] == dataset]
+    vae = table[table["method_published"] == "VAE"]
+    assert set(vae["method"]) == {"beta-vae"}
+    # Theirs is Σ (x − x̂)² / channels + kl · KL, ours ½ Σ (x − x̂)² + β KL.
+    assert [json.loads(text)["beta"] for text in vae["params"]] == pytest.approx([kl * shape[0] / 2] * 4)
+    if mmd is not None:  # CelebA's has the WAE authors' weights
+        # Theirs is the mean of (x − x̂)² + mmd · MMD, ours 0.05 Σ (x − x̂)² + λ MMD.
+        wae = table[table["method_published"] == "WAE (MMD)"]
+        penalties = [json.loads(text)["penalty"] for text in wae["params"]]
+        assert penalties == pytest.approx([mmd * 0.05 * math.prod(shape)] * 4)
