@@ -54,10 +54,11 @@ def reproduction(
     lines = []
     for theirs in published_rows(table):
         settings: dict[str, list[Record]] = {}
-        for trial in trials:
-            spec = trial["spec"]
-            if is_needed(theirs, spec):
-                settings.setdefault(json.dumps([spec["method"], spec["budget"]]), []).append(trial)
+        for trial in {trial["trial_id"]: trial for trial in trials}.values():
+            if is_needed(theirs, trial["spec"]):
+                # Trials that differ in their seeds alone.
+                rest = json.dumps({**trial["spec"], "seed": None}, sort_keys=True)
+                settings.setdefault(rest, []).append(trial)
         described = {
             "dataset": theirs["dataset_published"],
             "method": theirs["method_published"],
