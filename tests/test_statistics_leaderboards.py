@@ -76,6 +76,18 @@ def test_equal_samples_tie_and_constant_shifts_do_not():
     assert distinguishable(one, (one + 1).set_axis([5, 6]))
 
 
+def test_a_seed_that_ran_twice_counts_once_with_its_later_value():
+    twice = pd.concat([rows({"a": [9.0]}), rows({"a": [1.0, 3.0]})], ignore_index=True)
+    line = leaderboard(twice, plan({"a": 2})).iloc[0]
+    assert (line["mean"], line["n_ok"], line["n_planned"]) == (2.0, 2, 2)
+
+
+def test_constant_samples_of_different_length_tie_whatever_their_rounding():
+    one, other = pd.Series([0.1] * 3), pd.Series([0.1] * 6)
+    assert not distinguishable(one, other)
+    assert distinguishable(one, other + 0.1)
+
+
 def test_with_one_seed_only_equality_to_three_digits_ties():
     board = leaderboard(rows({"a": [0.12341], "b": [0.12339], "c": [0.124]}), plan(dict.fromkeys("abc", 1)))
     assert board.set_index("setting")["best"].to_dict() == {"a": True, "b": True, "c": False}

@@ -33,13 +33,17 @@ def headline(section: Section, boards: list[Board], settings: pd.DataFrame) -> p
 
 
 def values_of(section: Section, cells: pd.DataFrame) -> pd.DataFrame:
-    """The values behind cells that have a `task`, a line a seed: task, setting, seed, value, direction."""
+    """The values behind cells that have a `task`, a line a seed: task, setting, seed, value, direction.
+
+    Of a seed that ran twice, under records that differ, the later value.
+    """
     pairs = zip(board_keys(cells), cells["setting"], strict=True)
     tasks = dict(zip(pairs, cells["task"], strict=True))
     rows = section.rows[section.rows["metric"].isin(cells["metric"]) & section.rows["value"].notna()]
     of_rows = [tasks.get(pair) for pair in zip(board_keys(rows), rows["setting"], strict=True)]
     values = rows.assign(task=pd.Series(of_rows, index=rows.index, dtype=object))
-    return values.dropna(subset=["task"])[["task", "setting", "seed", "value", "direction"]]
+    found = values.dropna(subset=["task"])[["task", "setting", "seed", "value", "direction"]]
+    return found.drop_duplicates(["task", "setting", "seed"], keep="last")
 
 
 def _cells(boards: list[Board], settings: pd.DataFrame) -> pd.DataFrame:

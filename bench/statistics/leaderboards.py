@@ -7,19 +7,19 @@ What is best: among the complete cells of a column (every planned seed measured)
 with it every cell that cannot be told from it. With two seeds or more on both sides, that is a two-sided t-test at
 5% that does not reject: paired over the seeds when both have the same ones (all methods see the same data and batches
 under a seed), Welch's otherwise. With one seed there is no test, and only cells equal to three significant digits tie.
+These marks are not corrected for many comparisons: see `bench.statistics.paired` for what is.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.statistics.intervals import CONFIDENCE, t_interval
+from bench.statistics.intervals import CONFIDENCE
+from bench.statistics.paired import compare
 
 BOARD = ["dataset", "dataset_options", "dataset_version", "split", "metric", "metric_version", "protocol", "n_samples"]
 """Columns that must agree for values to be pooled, ranked or compared."""
@@ -41,27 +41,24 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
         no line in it.
     """
     measured = rows.loc[rows["value"].notna(), [*BOARD, "setting", "seed", "value", "direction"]]
-    counts = planned.groupby(["dataset", "dataset_options", "setting"])["seed"].nunique().to_dict()
+    counts = planned.groupby(["dataset", "dataset_options", "setting"])["seed"].nunique()
     ranked_settings = planned.groupby("setting")["ranked"].all()
     lines = []
     for key, column in measured.groupby(BOARD, dropna=False, sort=False):
-        board = dict(zip(BOARD, key, strict=True))
-        direction = column["direction"].iloc[0]
-        seeds, values, places = column["seed"].array, column["value"].to_numpy(), column.groupby("setting").indices
-        samples = {
-            setting: pd.Series(values[places[setting]], seeds[places[setting]])
-            for setting in dict.fromkeys(column["setting"])
-        }
-        cells = pd.DataFrame([_cell(board, setting, sample, counts) for setting, sample in samples.items()])
-        cells["direction"] = direction
+        board: dict[str, Any] = dict(zip(BOARD, key, strict=True))
+        table = _by_seed(column)
+        cells = _cells(table)
+        places = [(board["dataset"], board["dataset_options"], setting) for setting in cells["setting"]]
+        expected = counts.reindex(pd.MultiIndex.from_tuples(places)).fillna(0).to_numpy(dtype=int)
+        cells["n_planned"] = np.maximum(expected, cells["n_ok"])
+        cells["complete"] = cells["n_ok"] >= expected
+        cells["direction"] = direction = column["direction"].iloc[0]
         cells["ranked"] = cells["setting"].map(ranked_settings).astype(bool)
-        eligible = cells[cells["complete"] & cells["ranked"]]
-        compared = eligible if pd.notna(direction) else eligible.iloc[:0]
-        cells["rank"] = compared["mean"].rank(method="min", ascending=direction == "min").reindex(cells.index)
-        best = _best({setting: samples[setting] for setting in compared["setting"]}, direction)
-        cells["best"] = cells["setting"].isin(best)
-        cells["tied"] = cells["best"] & (len(best) > 1)
-        lines.append(cells)
+        compared = cells["complete"] & cells["ranked"] & pd.notna(direction)
+        cells["rank"] = cells["mean"].where(compared).rank(method="min", ascending=direction == "min")
+        cells["best"] = _best(table.to_numpy(), compared.to_numpy(), direction)
+        cells["tied"] = cells["best"] & (cells["best"].sum() > 1)
+        lines.append(cells.assign(**board))
     columns = [*BOARD, "setting", "mean", "half_width", "n_ok", "n_planned", "complete"]
     columns += ["direction", "ranked", "rank", "best", "tied"]
     return pd.concat(lines, ignore_index=True)[columns] if lines else pd.DataFrame(columns=columns)
@@ -69,39 +66,42 @@ def leaderboard(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
 
 def distinguishable(one: pd.Series, other: pd.Series, level: float = 1 - CONFIDENCE) -> bool:
     """Whether two samples of values, each indexed by seed, differ by the rule in the module's docstring."""
-    if min(len(one), len(other)) < 2:
-        return f"{one.mean():.3g}" != f"{other.mean():.3g}"
-    if one.index.equals(other.index) or set(one.index) == set(other.index):
-        differences = (one - other.reindex(one.index)).to_numpy()
-        if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
-            return bool(differences[0] != 0)  # no spread, no t statistic
-        # What scipy's ttest_1samp computes, without its checks: they are most of the time a leaderboard takes.
-        statistic = differences.mean() / (differences.std(ddof=1) / math.sqrt(len(differences)))
-        return bool(2 * stats.t.sf(abs(statistic), len(differences) - 1) < level)
-    if one.nunique() == other.nunique() == 1:
-        return bool(one.iloc[0] != other.iloc[0])
-    return bool(stats.ttest_ind(one, other, equal_var=False).pvalue < level)
+    table = pd.DataFrame({"one": one, "other": other}).to_numpy(dtype=float).T
+    return bool(_told_apart(table, np.array([0]), np.array([1]), level)[0])
 
 
-def _cell(board: Mapping[str, Any], setting: str, values: pd.Series, counts: Mapping[Hashable, int]) -> dict[str, Any]:
-    mean, half_width = t_interval(values.to_numpy())
-    planned = counts.get((board["dataset"], board["dataset_options"], setting), 0)
-    return {
-        **board,
-        "setting": setting,
-        "mean": mean,
-        "half_width": math.nan if half_width is None else half_width,
-        "n_ok": len(values),
-        "n_planned": max(planned, len(values)),
-        "complete": len(values) >= planned,
-    }
+def _told_apart(table: np.ndarray, first: np.ndarray, second: np.ndarray, level: float = 1 - CONFIDENCE) -> np.ndarray:
+    """table: [settings, seeds]; first, second: lines of the pairs."""
+    p = compare(table, first, second).p
+    means = [f"{mean:.3g}" for mean in np.nanmean(table, axis=1)]
+    unequal = np.array([means[one] != means[other] for one, other in zip(first, second, strict=True)], dtype=bool)
+    return np.where(np.isnan(p), unequal, p < level)
 
 
-def _best(samples: Mapping[str, pd.Series], direction: str) -> set[str]:
-    """The best and what cannot be told from it; none where that is all of several."""
-    if not samples:
-        return set()
-    pick = min if direction == "min" else max
-    leader = pick(samples, key=lambda setting: samples[setting].mean())
-    best = {setting for setting, values in samples.items() if not distinguishable(values, samples[leader])}
-    return best if len(best) < len(samples) or len(samples) == 1 else set()
+def _by_seed(column: pd.DataFrame) -> pd.DataFrame:
+    """setting × seed, settings in the order of appearance; of a seed that ran twice, the later value."""
+    once = column.drop_duplicates(["setting", "seed"], keep="last")
+    return once.pivot(index="setting", columns="seed", values="value").reindex(column["setting"].unique())
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """setting, mean, half_width, n_ok of each line."""
+    n_ok = table.count(axis=1).to_numpy()
+    quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, np.where(n_ok > 1, n_ok - 1, np.nan))
+    half_width = quantile * table.std(axis=1, ddof=1).to_numpy() / np.sqrt(n_ok)
+    cells = {"setting": table.index.to_numpy(), "mean": table.mean(axis=1).to_numpy(), "half_width": half_width}
+    return pd.DataFrame({**cells, "n_ok": n_ok})
+
+
+def _best(table: np.ndarray, compared: np.ndarray, direction: str) -> np.ndarray:
+    """Of each line whether it is the best compared or cannot be told from it; none where that is all of several."""
+    found = np.zeros(len(table), dtype=bool)
+    places = np.flatnonzero(compared)
+    if not len(places):
+        return found
+    means = np.nanmean(table[places], axis=1)
+    leader = places[means.argmin() if direction == "min" else means.argmax()]
+    best = places[~_told_apart(table, places, np.full_like(places, leader))]
+    if len(best) < len(places) or len(places) == 1:
+        found[best] = True
+    return found

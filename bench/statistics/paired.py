@@ -8,6 +8,8 @@ difference of `bench.statistics.ranks`, which holds for all pairs of settings at
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -47,14 +49,9 @@ def paired_comparisons(values: pd.DataFrame, confidence: float = CONFIDENCE) -> 
     first, second = np.triu_indices(len(names), k=1)
     measured = ~np.isnan(table)
     shared = (measured[first] & measured[second]).sum(axis=1)
-    same = (measured[first] == measured[second]).all(axis=1)
-    several = np.minimum(measured.sum(axis=1)[first], measured.sum(axis=1)[second]) >= 2
-    difference, error, freedom = _welch(table, first, second)
-    paired = table[first[same]] - table[second[same]]
-    difference[same], error[same], freedom[same] = _one_sample(paired)
+    difference, error, freedom, p, same = compare(table, first, second)
+    several = ~np.isnan(p)
     quantile = stats.t.ppf(0.5 + confidence / 2, np.where(several, freedom, np.nan))
-    p = _p(difference, error, freedom)
-    p[~several] = np.nan
     return pd.DataFrame(
         {
             "one": np.asarray(names, dtype=object)[first],
@@ -68,6 +65,34 @@ def paired_comparisons(values: pd.DataFrame, confidence: float = CONFIDENCE) -> 
         },
         columns=COLUMNS,
     )
+
+
+class Pairs(NamedTuple):
+    """Arrays over pairs: mean difference, its standard error, degrees of freedom, p, and whether seeds are the same.
+
+    p is NaN where a side has no second value.
+    """
+
+    difference: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
+    p: np.ndarray
+    same: np.ndarray
+
+
+def compare(table: np.ndarray, first: np.ndarray, second: np.ndarray) -> Pairs:
+    """The t tests of `paired_comparisons`.
+
+    table: [settings, seeds], NaN without value. first, second: the lines of each pair.
+    """
+    measured = ~np.isnan(table)
+    same = (measured[first] == measured[second]).all(axis=1)
+    difference, error, freedom = _welch(table, first, second)
+    difference[same], error[same], freedom[same] = _one_sample(table[first[same]] - table[second[same]])
+    p = _p(difference, error, freedom)
+    counts = measured.sum(axis=1)
+    p[np.minimum(counts[first], counts[second]) < 2] = np.nan
+    return Pairs(difference, error, freedom, p, same)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -97,7 +122,9 @@ def _welch(table: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np
     one, other = errors[first] ** 2, errors[second] ** 2
     scale = one**2 / freedom[first] + other**2 / freedom[second]
     combined = np.divide((one + other) ** 2, scale, out=np.ones_like(scale), where=scale > 0)
-    return means[first] - means[second], np.sqrt(one + other), combined
+    difference = means[first] - means[second]
+    same = np.abs(difference) <= 1e-12 * np.abs(means[first])  # means of equal values round differently
+    return np.where(same, 0, difference), np.sqrt(one + other), combined
 
 
 def _p(difference: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:

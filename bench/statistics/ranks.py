@@ -54,8 +54,8 @@ def compare_ranks(means: pd.DataFrame, confidence: float = CONFIDENCE) -> RankCo
     & Davenport 1980; Conover 1999, Practical Nonparametric Statistics, section 5.8, also for the p where all N tasks
     rank all k settings alike, (1/k!)^(N − 1). Nemenyi's critical difference is q √(k(k + 1) / 6N), q the studentized
     range's quantile over √2: Demšar 2006, Statistical comparisons of classifiers over multiple data sets, section
-    3.2.2. It corrects for all pairs: of equal settings, it tells some apart
-    in 2 to 5 of 100 comparisons with 5 to 20 tasks (simulated for 3 to 20 settings; for two it errs in up to 7).
+    3.2.2. It corrects for all pairs: of equal settings, it tells some apart in 2 to 5 of 100 comparisons with 5 to 20
+    tasks (simulated for 3 to 20 settings; for two it errs in up to 7).
     """
     table, dropped_tasks, dropped_settings = _complete_blocks(means)
     directions = means.drop_duplicates("task").set_index("task")["direction"]
