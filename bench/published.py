@@ -147,8 +147,9 @@ def load_published(folder: Path | str = PUBLISHED) -> pd.DataFrame:
 
 
 def published_table(published: pd.DataFrame, *keys: str) -> pd.DataFrame:
-    """The rows of tables named "paper/table"; empty where there are none."""
-    return published[(published["paper"] + "/" + published["table"]).isin(keys)]
+    """The rows of tables named "paper/table", table by table; empty where there are none."""
+    names = published["paper"] + "/" + published["table"]
+    return pd.concat([published.iloc[:0], *(published[names == key] for key in keys)])
 
 
 def find_table(published: pd.DataFrame, key: str) -> pd.DataFrame:

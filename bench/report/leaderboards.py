@@ -281,12 +281,13 @@ def _published_cell(
 
 
 def _candidates(table: pd.DataFrame, column: Column) -> list[dict[str, Any]]:
-    """The published numbers of a column's metric on its dataset, the best attested first."""
+    """The published numbers of a column's metric on its dataset: by table, as the sweep names them, then as attested."""
     dataset, options = column.dataset
     ours = json.loads(options)
     rows = table[(table["dataset"] == dataset) & (table["metric"] == column.metric)]
     fitting = [r for r in _lines(rows) if all(ours.get(k) == v for k, v in json.loads(r["dataset_options"]).items())]
-    return sorted(fitting, key=lambda row: STATUSES.index(row["status"]))
+    places = {key: place for place, key in enumerate(dict.fromkeys(zip(table["paper"], table["table"], strict=True)))}
+    return sorted(fitting, key=lambda row: (places[row["paper"], row["table"]], STATUSES.index(row["status"])))
 
 
 def _is_of(published: Mapping[str, Any], setting: Setting) -> bool:
