@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,10 +21,6 @@ from bench.report.leaderboards import Board, flatten
 from bench.report.records import Section
 
 PNG_SCALE = 2.0
-PROCESSES = 2
-"""That draw charts: vl_convert draws one at a time a process, however many threads ask."""
-ENOUGH_FOR_PROCESSES = 40
-"""Charts that take longer to draw than processes to start."""
 
 
 def export_tables(sections: Sequence[tuple[Section, Sequence[Board]]], folder: Path) -> list[str]:
@@ -50,12 +44,10 @@ def export_tables(sections: Sequence[tuple[Section, Sequence[Board]]], folder: P
 def export_charts(charts: Sequence[Chart], folder: Path) -> list[str]:
     """Writes charts/<chart>.{svg,png,pdf}; returns a sentence a file that was not written.
 
-    Many are drawn by a few processes, which start afresh: vl_convert's engine does not survive a fork.
+    Some 110 ms a chart. Threads do not help, vl_convert holds the interpreter's lock; other processes take as long to
+    start as they save for a hundred charts.
     """
-    if len(charts) < ENOUGH_FOR_PROCESSES:
-        return list(chain.from_iterable(_export_chart(chart, folder) for chart in charts))
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
-        return list(chain.from_iterable(processes.map(partial(_export_chart, folder=folder), charts, chunksize=4)))
+    return list(chain.from_iterable(_export_chart(chart, folder) for chart in charts))
 
 
 def markdown(board: Board) -> str:
