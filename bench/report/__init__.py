@@ -6,6 +6,7 @@ Reads rows and published numbers only; needs neither torch nor the methods.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from bench.published import PUBLISHED, PublishedError, load_published, published
 from bench.report.addresses import Addresses
 from bench.report.changes import Changes
 from bench.report.colors import method_colors
+from bench.report.comparisons import comparisons
 from bench.report.exports import export_charts, export_tables
 from bench.report.figures import figures
 from bench.report.folder import ENTRANCE, replacing
@@ -51,15 +53,19 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         to = Addresses.of(found)
         seen = _pictures(store, found, colors, to, folder, problems)
         views = [_view(section, published, curves, colors, seen) for section in found]
-        problems += export_tables([(view.section, view.boards) for view in views], folder)
-        problems += export_charts([chart for view in views for chart in view.charts], folder)
         papers = paper_views(found, published, results.rows)
         site = Site(folder, to, colors)
         if changes is not None:
             site.menu.append(("What changed", "changes.html"))
             site.write("changes.html", "changes.html", changes=changes)
             site.write_text("changes.csv", changes.cells.to_csv(index=False))
-        _write_pages(site, views, papers, runs_by_trial(curves), store.root, problems)
+        # Charts are drawn by other processes: the pages are written meanwhile.
+        with ThreadPoolExecutor(1) as meanwhile:
+            charts = meanwhile.submit(export_charts, [chart for view in views for chart in view.all_charts], folder)
+            problems += export_tables([(view.section, view.boards) for view in views], folder)
+            _write_pages(site, views, papers, runs_by_trial(curves))
+            problems += site.write_assets() + charts.result()
+        site.write("index.html", "index.html", views=views, papers=papers, results_dir=store.root, problems=problems)
     return Path(out_dir) / ENTRANCE
 
 
@@ -102,32 +108,22 @@ def _view(
 ) -> SweepView:
     tables = boards(section, published)
     mine = curves[curves["trial_id"].isin(section.trials["trial_id"])]
-    charts = figures(section, tables, mine, colors)
-    return SweepView(section, tables, charts, seen, published_table(published, *section.published))
+    charts, across = figures(section, tables, mine, colors), comparisons(section, tables, colors)
+    return SweepView(section, tables, charts, across, seen, published_table(published, *section.published))
 
 
 def _write_pages(
-    site: Site,
-    views: Sequence[SweepView],
-    papers: Sequence[PaperView],
-    runs: Mapping[str, list[Run]],
-    results_dir: Path,
-    problems: list[str],
+    site: Site, views: Sequence[SweepView], papers: Sequence[PaperView], runs: Mapping[str, list[Run]]
 ) -> None:
-    problems += site.write_assets()
-    names = sorted({setting.method for view in views for setting in view.section.settings.values()})
+    """All pages but the one one enters by. runs: the curves of each trial."""
     to, colors = site.to, site.colors
-    methods = [MethodView.of(name, views, runs, colors[name]) for name in names]
-    methods.sort(key=lambda method: (method.is_reference, method.about.get("family", ""), method.name))
     for view in views:
-        site.write(to.sweeps[view.section.slug], "sweep.html", view=view, across=[], charted=bool(view.charts))
+        site.write(to.sweeps[view.section.slug], "sweep.html", view=view, charted=bool(view.all_charts))
     for paper in papers:
         site.write(to.papers[paper.slug], "paper.html", paper=paper)
-    for method in methods:
-        site.write(to.methods[method.name], "method.html", method=method)
+    for name, address in to.methods.items():
+        site.write(address, "method.html", method=MethodView.of(name, views, runs, colors[name]))
     for trial in trial_views(views, runs, colors):
         site.write(to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
-    site.write("trials.html", "trials.html", views=views, methods=methods)
+    site.write("trials.html", "trials.html", views=views, methods=sorted(to.methods))
     site.write_text("data/trials.js", listing(views, to.trials))
-    overview = {"views": views, "papers": papers, "methods": methods, "results_dir": results_dir}
-    site.write("index.html", "index.html", **overview, problems=problems)

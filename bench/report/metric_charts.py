@@ -17,7 +17,7 @@ from bench.report.columns import board_keys
 from bench.report.leaderboards import Board, PublishedCell
 from bench.report.records import Section
 
-CHARTS = 24
+CHARTS = 12
 """Of a section's metrics, how many have a chart at all; the tables have the rest."""
 OPEN_CHARTS = 2
 """Of a board's metrics, how many have a chart that is seen at once."""

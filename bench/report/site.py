@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from bench.report.addresses import Addresses
 from bench.report.excerpts import leading
 from bench.report.leaderboards import Board
 from bench.report.records import MISSING, PROVENANCE
+from bench.report.sweep_view import SweepView
+from bench.statistics.tuning import RULES
 from bench.statistics.verdicts import EXPLANATION
 
 HERE = Path(__file__).parent
@@ -42,13 +44,14 @@ class Site:
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.filters |= {"embedded": embedded, "leading": _leading, "told": told}
+        self._templates.filters |= {"embedded": embedded, "leading": _leading, "methods": methods, "told": told}
         self._templates.globals |= {
             "to": to,
             "colors": colors,
             "format": formatting,
             "MISSING": MISSING,
             "provenance": PROVENANCE,
+            "rules": RULES,
             "verdicts_explained": EXPLANATION,
             "here": LOCAL,
             "charted": False,
@@ -81,6 +84,13 @@ def embedded(value: Any) -> Markup:
     """JSON that may stand inside a script element: no text in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=True, default=str)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def methods(views: Iterable[SweepView]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, what is known about it) of each method, family by family, references last."""
+    found = {setting.method: setting for view in views for setting in view.section.settings.values()}
+    in_order = sorted(found.values(), key=lambda setting: (setting.is_reference, setting.family, setting.method))
+    return [(setting.method, setting.about) for setting in in_order]
 
 
 def told(name: str, value: Any) -> str | Markup:

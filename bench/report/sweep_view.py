@@ -11,6 +11,7 @@ import pandas as pd
 from bench.report import formatting
 from bench.report.charts import Chart
 from bench.report.columns import DATASET, meaning, measurement
+from bench.report.comparisons import Comparisons
 from bench.report.exports import file_name
 from bench.report.formatting import count, duration, listed, memory, plural
 from bench.report.leaderboards import Board
@@ -29,11 +30,15 @@ FAILURES = 20
 
 @dataclass
 class SweepView:
-    """A section with everything made of it. pictures: trial_id -> its pictures, of the whole report."""
+    """A section with everything made of it.
+
+    across: comparisons over its datasets and metrics. pictures: trial_id -> its pictures, of the whole report.
+    """
 
     section: Section
     boards: list[Board]
     charts: list[Chart]
+    across: Comparisons
     pictures: Mapping[str, list[Picture]]
     published: pd.DataFrame
 
@@ -73,6 +78,20 @@ class SweepView:
         if self.section.superseded:
             text += f" Rows of {plural(self.section.superseded, 'trial')} with settings no longer planned are left out."
         return text
+
+    @property
+    def all_charts(self) -> list[Chart]:
+        return [*self.across.charts, *self.charts]
+
+    @property
+    def tuned(self) -> list[Line]:
+        """Each method at its defaults beside its best setting: the lines of `across.tuned`, means as texts too."""
+        lines = as_lines(self.across.tuned)
+        for line in lines:
+            for name in ("default", "tuned"):
+                mean = line[f"{name}_mean"]
+                line[f"{name}_text"] = "" if mean is None else formatting.measurement(mean, line[f"{name}_half_width"])
+        return lines
 
     @property
     def failed(self) -> pd.DataFrame:
