@@ -53,7 +53,7 @@ def test_tasks_that_tell_nothing_apart_or_lack_the_reference_have_no_scores():
     assert anchors(lacking, reference="s0").set_index("task")["zero"].isna().to_dict() == {"t0": False, "t1": True}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 5))
 def test_the_interquartile_mean_is_scipy_s_trimmed_mean_of_all_runs(number: int, tasks: int, seeds: int):
     values = rng(number).normal(size=(2, tasks, seeds))

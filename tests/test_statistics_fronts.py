@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.statistics.fronts import on_front
@@ -37,6 +37,7 @@ def test_a_front_is_of_two_quantities():
         on_front(pd.DataFrame({"seconds": [1.0]}), {"seconds": "min"})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=25))
 def test_it_is_what_the_definition_says(points: list[tuple[int, int]]):
     def dominated(point: tuple[int, int]) -> bool:

@@ -76,6 +76,7 @@ def test_holm_s_adjustment_is_that_of_his_paper():
     assert holm(np.array([0.7, 0.6])).tolist() == [1, 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_no_correction_and_bonferroni_s_and_keeps_the_order(p: list[float]):
     given_p = np.array(p)
@@ -85,7 +86,7 @@ def test_holm_lies_between_no_correction_and_bonferroni_s_and_keeps_the_order(p:
     assert (np.diff(adjusted[np.argsort(given_p)]) >= 0).all()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
 def test_it_is_the_rule_by_which_leaderboards_mark_the_best(number: int, same_seeds: bool):
     draws = np.random.default_rng(number).normal(size=(2, 4)) + np.array([[0.0], [1.5]])

@@ -272,7 +272,7 @@ def _coverage(fewest: int) -> str:
     """How far to trust the bootstrap's intervals: see `bench.statistics.aggregates`."""
     if fewest >= 5:
         return ""
-    covered = "83 to 93" if fewest == 2 else "85 to 97"
+    covered = "80 to 93" if fewest == 2 else "83 to 97"
     return f" With {fewest} seeds, such intervals covered the truth in {covered}% of simulations."
 
 
