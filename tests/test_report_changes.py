@@ -136,6 +136,29 @@ def test_many_changes_are_cut_and_the_rest_counted(tmp_path: Path, monkeypatch: 
     assert len(changes.tables[0][2]) == 2
 
 
+def test_against_nothing_everything_is_added_or_removed(tmp_path: Path):
+    fixture.write(tmp_path / "some", fixture.sprites(), pictures=False)
+    (tmp_path / "none" / "rows").mkdir(parents=True)
+    assert "12 numbers added, 0 removed." in compare(tmp_path / "none", tmp_path / "some").summary
+    assert "0 numbers added, 12 removed." in compare(tmp_path / "some", tmp_path / "none").summary
+    assert compare(tmp_path / "none", tmp_path / "none").summary[-1] == "Trials: none."
+
+
+def test_a_trial_that_was_only_planned_has_run_now(tmp_path: Path):
+    fixture.write(tmp_path / "old", [], planned_only=fixture.sprites()[:1])
+    fixture.write(tmp_path / "new", fixture.sprites()[:1], pictures=False)
+    changes = compare(tmp_path / "old", tmp_path / "new")
+    assert lines(changes, "Trials") == [("ae", "sprites, quick", "1", "status not run yet → ok")]
+    assert "3 numbers added, 0 removed." in changes.summary
+
+
+def test_old_files_that_cannot_be_read_are_named(tmp_path: Path):
+    fixture.write(tmp_path / "some", fixture.sprites(), pictures=False)
+    (tmp_path / "some" / "rows" / "sprites" / "corrupt.parquet").write_bytes(b"PAR1 no")
+    summary = compare(tmp_path / "some", tmp_path / "some").summary
+    assert any(sentence.startswith("Left out: ") and "corrupt.parquet" in sentence for sentence in summary)
+
+
 def test_a_folder_without_results_says_what_to_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(ChangesError, match="it has neither rows/ nor plans/"):
         compare(tmp_path / "nothing", tmp_path)

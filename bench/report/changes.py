@@ -18,6 +18,7 @@ from bench.report.records import MISSING, PROVENANCE, Section, option_text, sect
 from bench.report.soundness import sound
 from bench.statistics.changes import (
     ADDED,
+    CELL,
     CHANGED,
     OTHERWISE,
     REMOVED,
@@ -54,17 +55,19 @@ class Changes:
     """What changed since the results under `old`.
 
     trials, cells: as bench.statistics.changes gives them, with label and where (setting and dataset in words) and
-    trial_id. environments: (column of PROVENANCE, what it was, what it is), of those that differ.
+    trial_id. environments: (column of PROVENANCE, what it was, what it is), of those that differ. problems: a sentence
+    a file of the old results that could not be read.
     """
 
     old: Path
     trials: pd.DataFrame
     cells: pd.DataFrame
     environments: list[tuple[str, str, str]]
+    problems: list[str]
 
     @property
     def summary(self) -> list[str]:
-        """What changed, counted, a sentence each."""
+        """What changed, counted, and what of the old results is left out; a sentence each."""
         cells, trials = (frame["change"].value_counts().to_dict() for frame in (self.cells, self.trials))
         told = int(self.cells["told_apart"].fillna(False).sum())
         both = cells.get(SAME, 0) + cells.get(CHANGED, 0)
@@ -77,7 +80,7 @@ class Changes:
         if cells.get(ADDED) or cells.get(REMOVED):
             sentences.append(f"{plural(cells.get(ADDED, 0), 'number')} added, {cells.get(REMOVED, 0):,} removed.")
         counted = [f"{trials[change]:,} {change}" for change in (SAME, CHANGED, ADDED, REMOVED) if change in trials]
-        return [*sentences, f"Trials: {', '.join(counted) or 'none'}."]
+        return [*sentences, f"Trials: {', '.join(counted) or 'none'}.", *(f"Left out: {p}." for p in self.problems)]
 
     @property
     def tables(self) -> list[tuple[str, Sequence[str], list[Line]]]:
@@ -134,16 +137,17 @@ def compare(old_dir: Path, new_dir: Path) -> Changes:
             f"{old_dir} holds no results: it has neither rows/ nor plans/; "
             "name a folder that `run` wrote, with report --compare DIR"
         )
-    old, new = (sections(sound(Store(folder).read()), {}) for folder in (old_dir, new_dir))
+    results = [sound(Store(folder).read()) for folder in (old_dir, new_dir)]
+    old, new = (sections(found, {}) for found in results)
     old_trials, new_trials = _trials(old), _trials(new)
     facts = [*TRIAL, "status", *VERSIONS]
-    trials = trial_changes(old_trials[facts], new_trials[facts])
+    # Without a plan, a folder may hold a trial twice, from before and after one of its versions changed.
+    trials = trial_changes(*(trials[facts].drop_duplicates(TRIAL, keep="last") for trials in (old_trials, new_trials)))
     cells = cell_changes(_rows(old), old_trials, _rows(new), new_trials)
     words = pd.concat([new_trials, old_trials])[[*TRIAL, "label", "where", "trial_id"]].drop_duplicates(TRIAL)
     cells = cells.merge(words.sort_values("seed").drop_duplicates(PLACE).drop(columns="seed"), on=PLACE, how="left")
-    return Changes(
-        Path(old_dir), trials.merge(words, on=TRIAL, how="left"), cells, _environments(old_trials, new_trials)
-    )
+    trials = trials.merge(words, on=TRIAL, how="left")
+    return Changes(Path(old_dir), trials, cells, _environments(old_trials, new_trials), results[0].problems)
 
 
 def print_changes(changes: Changes, console: Console) -> None:
@@ -184,7 +188,7 @@ def _rows(found: Sequence[Section]) -> pd.DataFrame:
         )
         for section in found
     ]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*CELL, "seed", "value"])
 
 
 def _environments(old: pd.DataFrame, new: pd.DataFrame) -> list[tuple[str, str, str]]:
