@@ -61,6 +61,14 @@ def test_a_changed_number_has_old_new_difference_verdict_and_ranks(tmp_path: Pat
     ]
 
 
+def test_a_change_smaller_than_what_is_shown_is_neither_better_nor_worse(tmp_path: Path):
+    old = fixture.sprites()
+    new = [with_values(trial, mig=float(trial.values["mig"]) * (1 + 1e-9)) for trial in old]
+    found = lines(compared(tmp_path, old, new), "Numbers that changed")
+    assert len(found) == 4
+    assert {texts[-2] for texts in found} == {"same to these digits"}
+
+
 def test_trials_added_removed_and_ended_otherwise_are_counted_by_setting(tmp_path: Path):
     old = [trial for trial in fixture.sprites() if trial.method != "gwae"]
     new = [trial for trial in fixture.sprites() if trial.method != "vae"]

@@ -222,7 +222,9 @@ def _cell_lines(cells: pd.DataFrame) -> list[Line]:
         ranks = [ABSENT if pd.isna(rank := cell[f"{which}_rank"]) else f"{rank:g}" for which in ("old", "new")]
         difference = ABSENT if pd.isna(cell["difference"]) else number(cell["difference"], signed=True)
         place = (cell["label"], f"{cell['sweep']}, {cell['scale']}", cell["where"], cell["metric"])
-        texts = (*place, *means, difference, _verdict(cell), " → ".join(dict.fromkeys(ranks)))
+        shows = means[0] != means[1]  # the digits are those that the interval supports
+        verdict = _verdict(cell) if shows or cell["change"] == SAME else "same to these digits"
+        texts = (*place, *means, difference, verdict, " → ".join(dict.fromkeys(ranks)))
         lines.append(Line(texts, cell["trial_id"]))
     return lines
 
