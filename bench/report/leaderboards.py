@@ -281,7 +281,7 @@ def _published_cell(
 
 
 def _candidates(table: pd.DataFrame, column: Column) -> list[dict[str, Any]]:
-    """The published numbers of a column's metric on its dataset: by table, as the sweep names them, then as attested."""
+    """The published numbers of a column's metric on its dataset: as the sweep names tables, the best attested first."""
     dataset, options = column.dataset
     ours = json.loads(options)
     rows = table[(table["dataset"] == dataset) & (table["metric"] == column.metric)]
