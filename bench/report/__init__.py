@@ -6,7 +6,8 @@ Reads rows and published numbers only; needs neither torch nor the methods.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +32,9 @@ from bench.report.sweep_view import SweepView
 from bench.report.trial_view import listing, trial_views
 from bench.store import Store
 
+LARGE = 1_000
+"""Trials from which on the charts are drawn by another process."""
+
 
 def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = None) -> Path:
     """Writes the report on what lies under `results_dir` to `out_dir`; returns the page one enters by.
@@ -49,24 +53,35 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         (setting.method, setting.family) for section in found for setting in section.settings.values()
     )
     curves = store.read_curves([trial_id for section in found for trial_id in section.records])
-    with replacing(Path(out_dir)) as folder:
+    with replacing(Path(out_dir)) as folder, _drawers(found) as drawers:
         to = Addresses.of(found)
         seen = _pictures(store, found, colors, to, folder, problems)
-        views = [_view(section, published, curves, colors, seen) for section in found]
+        views, drawn = [], []
+        for section in found:
+            views.append(_view(section, published, curves, colors, seen))
+            drawn.append(drawers.submit(export_charts, views[-1].all_charts, folder))
         papers = paper_views(found, published, results.rows)
         site = Site(folder, to, colors)
         if changes is not None:
             site.menu.append(("What changed", "changes.html"))
             site.write("changes.html", "changes.html", changes=changes)
             site.write_text("changes.csv", changes.cells.to_csv(index=False))
-        # Charts are drawn by other processes: the pages are written meanwhile.
-        with ThreadPoolExecutor(1) as meanwhile:
-            charts = meanwhile.submit(export_charts, [chart for view in views for chart in view.all_charts], folder)
-            problems += export_tables([(view.section, view.boards) for view in views], folder)
-            _write_pages(site, views, papers, runs_by_trial(curves))
-            problems += site.write_assets() + charts.result()
+        problems += export_tables([(view.section, view.boards) for view in views], folder)
+        _write_pages(site, views, papers, runs_by_trial(curves))
+        problems += site.write_assets() + [problem for charts in drawn for problem in charts.result()]
         site.write("index.html", "index.html", views=views, papers=papers, results_dir=store.root, problems=problems)
     return Path(out_dir) / ENTRANCE
+
+
+def _drawers(found: Sequence[Section]) -> Executor:
+    """What draws the charts that are exported: for a large report another process, beside the pages.
+
+    A thread gains nothing, as vl_convert holds the interpreter's lock, and a process takes a second to start. It
+    starts afresh: vl_convert's engine does not survive a fork.
+    """
+    if sum(len(section.trials) for section in found) < LARGE:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def _published(store: Store, problems: list[str]) -> pd.DataFrame:
@@ -90,13 +105,14 @@ def _pictures(
     methods = {
         trial_id: record["spec"]["method"]["name"] for section in found for trial_id, record in section.records.items()
     }
-    all_seen = {}
-    for trial_id, method in methods.items():
-        seen, unreadable = pictures(store.artifacts(trial_id), colors[method], folder / to.pictures[trial_id])
-        problems += unreadable
-        if seen:
-            all_seen[trial_id] = seen
-    return all_seen
+
+    def of_trial(trial_id: str) -> tuple[list[Picture], list[str]]:
+        return pictures(store.artifacts(trial_id), colors[methods[trial_id]], folder / to.pictures[trial_id])
+
+    with ThreadPoolExecutor() as threads:  # images are written outside of Python's lock
+        found_by_trial = dict(zip(methods, threads.map(of_trial, methods), strict=True))
+    problems += [problem for _, unreadable in found_by_trial.values() for problem in unreadable]
+    return {trial_id: seen for trial_id, (seen, _) in found_by_trial.items() if seen}
 
 
 def _view(
