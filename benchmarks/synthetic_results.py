@@ -182,7 +182,8 @@ def _curves(rng: np.random.Generator) -> list[dict[str, Any]]:
 def _write_samples(store: Store, trial_id: str, rng: np.random.Generator) -> None:
     with store.replacing_artifacts(trial_id) as folder:
         for name in ("samples", "reconstructions"):
-            Image.fromarray(rng.integers(0, 255, (64 * 4, 64 * 8, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+            coarse = Image.fromarray(rng.integers(0, 255, (4 * 4, 8 * 4, 3), dtype=np.uint8))
+            coarse.resize((64 * 8, 64 * 4), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

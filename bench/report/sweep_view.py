@@ -73,8 +73,8 @@ class SweepView:
         """How the trials ended, in words."""
         counts = dict(self.counts)
         ok, total = counts.pop("ok"), len(self.section.trials)
-        rest = "".join(f", {number} {status}" for status, number in counts.items())
-        text = f"{ok} of {plural(total, 'trial')} ended ok{rest}."
+        rest = "".join(f", {number:,} {status}" for status, number in counts.items())
+        text = f"{ok:,} of {plural(total, 'trial')} ended ok{rest}."
         if self.section.superseded:
             text += f" Rows of {plural(self.section.superseded, 'trial')} with settings no longer planned are left out."
         return text
@@ -90,7 +90,8 @@ class SweepView:
         for line in lines:
             for name in ("default", "tuned"):
                 mean = line[f"{name}_mean"]
-                line[f"{name}_text"] = "" if mean is None else formatting.measurement(mean, line[f"{name}_half_width"])
+                half_width = line[f"{name}_half_width"]
+                line[f"{name}_text"] = formatting.ABSENT if mean is None else formatting.measurement(mean, half_width)
         return lines
 
     @property
