@@ -6,13 +6,17 @@ import colorsys
 import itertools
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from bench.report.addresses import file_names
 from bench.report.charts import log_axis, metric_axis
 from bench.report.colors import HUES, method_colors
 from bench.report.figures import thinned
 from bench.report.formatting import count, duration, listed, measurement, memory, number
 from bench.report.labels import SIDES, label_sides, spread_apart
+from bench.report.lines import Run, panel, runs_by_trial
 from bench.report.records import differing, option_text
 
 
@@ -135,3 +139,28 @@ def test_thinning_keeps_the_ends():
     assert len(thinned(list(range(1000)), 100)) <= 102
     assert thinned([1, 2, 3], 100) == [1, 2, 3]
     assert thinned([], 100) == []
+
+
+def test_no_two_names_share_a_file_even_where_capitals_are_small_letters():
+    names = file_names(["a/b", "a-b", "A-B", "a-b-2", "x" * 300, "x" * 301])
+    assert list(names.values())[:4] == ["a-b", "a-b-2", "A-B-3", "a-b-2-2"]
+    assert len({name.lower() for name in names.values()}) == 6
+    assert max(map(len, names.values())) <= 102
+
+
+def test_a_curve_says_where_it_begins_and_ends_and_keeps_its_last_point():
+    run = Run("train", "loss", np.arange(3), np.array([4.0, 2.0, 1.0]))
+    svg = panel([run], "loss <b>", "#000000")
+    assert 'aria-label="loss &lt;b&gt;: from 4 to 1 after 2 updates"' in svg
+    assert "L1600 " in svg  # the end of the field, in tenths of a pixel
+
+
+def test_curves_are_thinned_leave_out_what_is_not_finite_and_are_taken_once():
+    steps = list(range(1000))
+    frame = pd.DataFrame({"trial_id": "t", "stage": "train", "step": steps, "name": "loss", "value": 1.0})
+    frame.loc[999, "value"] = math.inf
+    prepared = frame.head(1).assign(stage="prepare")
+    (train, prepare) = runs_by_trial(pd.concat([prepared, frame, frame]))["t"]
+    assert (train.title, prepare.title) == ("loss", "loss, prepare")
+    assert len(train.steps) == 80
+    assert (train.steps[0], train.steps[-1]) == (0, 998)
