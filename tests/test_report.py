@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from PIL import Image
 from bench.published import load_published
 from bench.report import write_report
 from bench.report.folder import ReportError
-from bench.report.leaderboards import Board, Line, boards
 from bench.report.records import MISSING, Section, sections
 from bench.report.site import embedded
 from bench.store import Store
@@ -89,14 +87,6 @@ def sections_under(root: Path) -> list[Section]:
 
 def section_of(store: Store, sweep: str, scale: str = "quick") -> Section:
     return next(s for s in sections_under(store.root) if (s.sweep, s.scale) == (sweep, scale))
-
-
-def board_of(section: Section, slug: str) -> Board:
-    return next(b for b in boards(section, load_published()) if b.slug == f"{section.slug}-{slug}")
-
-
-def line_of(board: Board, label: str) -> Line:
-    return next(line for line in board.lines if line.setting.label == label)
 
 
 # The pages
@@ -333,105 +323,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Pat
         write_report(tmp_path / "nothing", tmp_path / "file")
 
 
-# Leaderboards
-
-
-def test_a_grid_has_a_column_an_option_in_the_order_of_numbers(store: Store):
-    board = board_of(section_of(store, "gaussians"), "l2-uvp")
-    assert (board.axis, [column.heading for column in board.columns]) == ("dim", ["2", "4", "8", "16", "32", "64"])
-
-
-def test_one_dataset_has_a_column_a_metric(store: Store):
-    board = board_of(section_of(store, "mnist"), "reconstruction")
-    assert [(column.heading, column.arrow) for column in board.columns] == [("mse", "↓"), ("psnr", "↑")]
-
-
-def test_what_readers_ask_for_first_comes_first(store: Store):
-    assert [b.columns[0].metric for b in boards(section_of(store, "gaussians"), load_published())] == [
-        "l2-uvp",
-        "cosine",
-    ]
-    tables = [b.title for b in boards(section_of(store, "mnist"), load_published())]
-    assert tables == ["Generation", "Clustering", "Reconstruction"]
-
-
-def test_settings_of_a_method_are_told_apart_by_what_differs(store: Store):
-    labels = [setting.label for setting in section_of(store, "mnist").settings.values()]
-    assert {"vae", "wae-mmd kernel=imq", "wae-mmd kernel=rbf", "gwae prior=neural"} <= set(labels)
-
-
-def test_scales_are_never_on_one_board(store: Store):
-    quick, paper = (section_of(store, "gaussians", scale) for scale in ("quick", "paper"))
-    assert set(quick.trials["trial_id"]).isdisjoint(paper.trials["trial_id"])
-    assert line_of(board_of(paper, "l2-uvp"), "w2gn").planned == 18
-    assert line_of(board_of(quick, "l2-uvp"), "w2gn").planned == 12
-
-
-def test_published_values_stand_beside_ours_with_a_verdict(store: Store):
-    paper = board_of(section_of(store, "gaussians", "paper"), "l2-uvp")
-    first = line_of(paper, "w2gn").published[0]
-    assert first is not None
-    assert (first.text, first.verdict) == ("<1", "reproduced")
-    third = line_of(paper, "lsot epsilon=0.1").published[2]
-    assert third is not None
-    assert (third.text, third.verdict) == ("7.5", "not comparable")
-
-
-def test_at_quick_scale_nothing_is_compared_and_the_reason_is_given(store: Store):
-    board = board_of(section_of(store, "gaussians"), "l2-uvp")
-    cells = [cell for line in board.lines for cell in line.published if cell]
-    assert cells
-    assert {cell.verdict for cell in cells} == {"not comparable"}
-    assert "quick scale: 1,000 of the paper's 5,001 steps" in board.notes
-    common = line_of(board, "w2gn").common
-    assert common is not None
-    assert common.reason == "quick scale: 1,000 of the paper's 5,001 steps"
-
-
-def test_references_come_last_and_are_not_marked(store: Store):
-    board = board_of(section_of(store, "gaussians"), "l2-uvp")
-    assert [line.setting.label for line in board.lines][-3:] == ["linear", "identity", "constant"]
-    assert not any(cell.best for line in board.lines[-3:] for cell in line.cells)
-    assert all(cell.best for cell in line_of(board, "w2gn").cells)
-
-
-def test_ties_with_the_best_are_marked(store: Store):
-    cells = {line.setting.label: line.cells[0] for line in board_of(section_of(store, "mnist"), "reconstruction").lines}
-    assert [label for label, cell in cells.items() if cell.best] == ["latent-ot", "ae", "wae-gan"]
-
-
-def test_lines_are_in_order_of_the_first_metric_that_could_be_measured(store: Store):
-    lines = board_of(section_of(store, "mnist"), "generation").lines  # its first column is FID, without any value
-    means = [line.cells[1].mean for line in lines if line.cells[1].rank > 0]
-    assert len(means) == 7
-    assert means == sorted(means)
-
-
-def test_incomplete_cells_say_so_and_why(store: Store):
-    board = board_of(section_of(store, "mnist"), "reconstruction")
-    cell = line_of(board, "swae").cells[0]
-    assert (cell.seeds, cell.best) == ("2/3", False)
-    assert board.notes["1 of 3 failed"] == cell.mark
-    assert line_of(board, "gwae prior=neural").cells[0].mark == board.notes["1 of 3 not run yet"]
-
-
-def test_an_unmeasurable_metric_shows_its_reason_and_no_value(store: Store):
-    board = board_of(section_of(store, "mnist"), "generation")
-    assert board.columns[0].metric == "fid-generation"
-    cell = line_of(board, "ae").cells[0]
-    assert (cell.text, cell.mean) == ("—", None)
-    letters = {letter: note for note, letter in board.notes.items()}
-    assert letters[cell.mark].startswith("the weights")
-
-
-def test_two_protocols_are_two_columns_that_say_what_differs(tmp_path: Path):
-    trials = fixture.sprites()
-    changed = [replace(trial, n_samples=500) if trial.method == "vae" else trial for trial in trials]
-    board = board_of(section_of(fixture.write(tmp_path, changed, pictures=False), "sprites"), "disentanglement")
-    migs = [column for column in board.columns if column.metric == "mig"]
-    assert sorted(column.detail for column in migs) == ["n samples 2000", "n samples 500"]
-    position = board.columns.index(next(column for column in migs if "500" in column.detail))
-    assert [line.setting.label for line in board.lines if line.cells[position].text] == ["vae"]
+# What was planned
 
 
 def test_rows_of_settings_no_longer_planned_are_left_out_and_counted(tmp_path: Path):
@@ -442,12 +334,6 @@ def test_rows_of_settings_no_longer_planned_are_left_out_and_counted(tmp_path: P
     assert old.id not in set(section.trials["trial_id"])
     assert section.superseded == 1
     assert "Rows of 1 trial with settings no longer planned are left out." in entrance(tmp_path).text
-
-
-def test_without_a_plan_everything_is_shown(tmp_path: Path):
-    store = fixture.write(tmp_path, fixture.sprites(), pictures=False)
-    (tmp_path / "plans" / "sprites-quick.json").unlink()
-    assert len(section_of(store, "sprites").trials) == 8
 
 
 def test_a_plan_without_rows_is_not_run_yet(tmp_path: Path):
@@ -538,8 +424,8 @@ def test_rows_without_their_record_are_still_shown(tmp_path: Path):
     (tmp_path / "plans" / "sprites-quick.json").unlink()
     for path in (tmp_path / "rows" / "sprites").iterdir():
         pq.write_table(pq.read_table(path, partitioning=None).replace_schema_metadata(None), path)
-    board = board_of(section_of(store, "sprites"), "disentanglement")
-    assert {line.setting.label for line in board.lines} == {"ae", "vae", "beta-vae", "gwae"}
+    labels = {setting.label for setting in section_of(store, "sprites").settings.values()}
+    assert labels == {"ae", "vae", "beta-vae", "gwae"}
     assert write_report(tmp_path, tmp_path / "reports").is_file()
 
 
@@ -547,20 +433,3 @@ def test_a_trial_of_more_points_than_altair_allows_is_drawn(tmp_path: Path):
     trials = [replace(fixture.mnist()[0], seed=seed) for seed in range(150)]
     fixture.write(tmp_path, trials, pictures=False)
     assert "could not be written" not in write_report(tmp_path, tmp_path / "reports").read_text()
-
-
-# Exports
-
-
-def test_charts_are_exported_as_svg_and_png(page: Path):
-    folder = page.parent / "charts"
-    assert (folder / "gaussians-quick-l2-uvp.svg").read_text().startswith("<svg")
-    assert (folder / "gaussians-quick-l2-uvp.png").read_bytes().startswith(b"\x89PNG")
-    assert {path.stem for path in folder.glob("*.svg")} == {path.stem for path in folder.glob("*.png")}
-    assert not list(page.parent.glob("**/.*"))
-
-
-def test_the_page_says_the_same_as_its_exports(page: Path, pages: dict[str, Elements]):
-    markdown = unescape((page.parent / "tables" / "sprites-quick-reconstruction.md").read_text())
-    for value in re.findall(r"\d\.\d{3,}", markdown):
-        assert value in pages["sweeps/sprites-quick.html"].text
