@@ -126,6 +126,11 @@ READERS: dict[str, Callable[[str], Any]] = {
     "split_published": _anything,
     "feature_extractor_published": _anything,
 }
+UNSTATED = {
+    "split": "the paper's split is not stated",
+    "feature_extractor": "the paper's feature extractor is not stated",
+    "n_samples": "the paper's number of samples is not stated",
+}
 DTYPES = {_number: "float64", _count: "Int64"}
 
 
@@ -201,20 +206,33 @@ def comparison(published: Mapping[str, Any], row: Mapping[str, Any], trial: Mapp
     return Comparison({name: reason for name, reason in fields.items() if reason})
 
 
+def never_comparable(published: Mapping[str, Any]) -> dict[str, str]:
+    """Field -> why, of what no run of ours could mend: the table prints no number, is silent, or does otherwise."""
+    fields = {
+        "value": _no_number(published),
+        "split": "" if published["split"] else UNSTATED["split"],
+        "feature_extractor": "" if published["feature_extractor"] else UNSTATED["feature_extractor"],
+        "n_samples": UNSTATED["n_samples"] if pd.isna(published["n_samples"]) else "",
+        "departure": _departure(published),
+    }
+    return {name: reason for name, reason in fields.items() if reason}
+
+
 def spread(published: pd.DataFrame, dataset: str, metric: str, method: str, params: Mapping[str, Any]) -> str:
-    """How far papers differ about one method's nominal number, in words; empty where fewer than two report it.
+    """How far papers differ about one method's nominal number, in words; empty where fewer than two measured it.
 
     All numbers of the method with these hyperparameters are taken, whatever their protocols: where the protocol is not
-    pinned, that is how much a difference from one of them means.
+    pinned, that is how much a difference from one of them means. Numbers that a paper quotes are not its own.
     """
     alike = published["dataset"].eq(dataset) & published["metric"].eq(metric) & published["bound"].eq("")
     rows = published_rows(published[alike & published["value"].notna()])
-    values = [(row["paper"], row["value"]) for row in rows if is_of(row, method, params)]
+    own = [row for row in rows if row["status"] != "yes-secondary" and is_of(row, method, params)]
+    values = [(row["paper"], row["value"]) for row in own]
     papers = len({paper for paper, _ in values})
     if papers < 2:
         return ""
     low, high = min(value for _, value in values), max(value for _, value in values)
-    return f"{papers} papers have {low:g} to {high:g}, each by a protocol of its own"
+    return f"{papers} papers report {low:g} to {high:g}"
 
 
 def _read_file(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -292,21 +310,23 @@ def _latent_dim(published: Mapping[str, Any], params: Mapping[str, Any]) -> str:
 
 def _split(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if not published["split"]:
-        return "the paper's split is not stated"
+        return UNSTATED["split"]
     return "" if published["split"] == row["split"] else f"split {published['split']}, ours {row['split']}"
 
 
 def _extractor(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     theirs, ours = published["feature_extractor"], json.loads(row["protocol"]).get("extractor", "none")
     if not theirs:
-        return "the paper's feature extractor is not stated"
+        return UNSTATED["feature_extractor"]
     return "" if theirs == ours else f"features {theirs}, ours {ours}"
 
 
 def _sample_count(published: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     theirs = published["n_samples"]
     if pd.isna(theirs):
-        return "the paper's number of samples is not stated"
+        return UNSTATED["n_samples"]
+    if pd.isna(row["n_samples"]):
+        return f"{theirs:,} samples, ours without any"
     return "" if theirs == row["n_samples"] else f"{theirs:,} samples, ours {int(row['n_samples']):,}"
 
 

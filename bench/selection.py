@@ -56,7 +56,7 @@ def where(trials: Sequence[Trial], conditions: Sequence[str]) -> list[Trial]:
     """The trials that meet all conditions, such as "dim<=64" or "method=w2gn".
 
     A name is kind, dataset, method, seed, an option of the dataset or a hyperparameter of the method; a trial without
-    such an option does not meet the condition. = and != compare as text (lists as 128x64), the others as numbers.
+    such an option does not meet the condition. Numbers compare as numbers; = and != take texts too, and lists as 128x64.
 
     Raises ConditionError for a condition that is none, names nothing any trial has, or leaves no trial.
     """
@@ -89,14 +89,21 @@ def _facts(trial: Trial) -> Mapping[str, Any]:
 
 
 def _holds(value: Any, name: str, comparison: str, wanted: str) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if comparison in ("=", "!="):
-        return (_text(value) == wanted) == (comparison == "=")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
+        same = float(wanted) == value if is_number and _is_number(wanted) else _text(value) == wanted
+        return same == (comparison == "=")
+    if not _is_number(wanted):
+        raise ConditionError(f'--where "{name}{comparison}{wanted}": {comparison} takes a number')
+    return is_number and COMPARISONS[comparison](value, float(wanted))
+
+
+def _is_number(text: str) -> bool:
     try:
-        return COMPARISONS[comparison](value, float(wanted))
+        float(text)
     except ValueError:
-        raise ConditionError(f'--where "{name}{comparison}{wanted}": {comparison} takes a number') from None
+        return False
+    return True
 
 
 def _text(value: Any) -> str:

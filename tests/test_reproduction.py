@@ -106,7 +106,7 @@ def test_a_bound_that_our_interval_keeps_is_reproduced(published: pd.DataFrame):
     assert line["mean"] == pytest.approx(0.31)
     assert line["half_width"] == pytest.approx(0.02484, abs=1e-5)  # 4.3027 · 0.01 / √3
     assert (line["low"], line["high"]) == (pytest.approx(0.26032, abs=1e-5), pytest.approx(0.35968, abs=1e-5))
-    assert line["difference"] == pytest.approx(-0.69)
+    assert pd.isna(line["difference"])  # from a bound it means nothing
 
 
 def test_a_number_outside_of_our_interval_is_not(published: pd.DataFrame):
@@ -138,13 +138,19 @@ def test_numbers_of_two_protocols_are_never_pooled(published: pd.DataFrame):
         ([], "2 trials to run"),
         ([{"status": "failed", "metric": None, "error_type": "Oops", "error": "no"}], "1 of 2 trials failed: Oops: no"),
         ([{"reason": "the map has no inverse"}], "the map has no inverse"),
-        ([{"metric": "cosine", "value": 0.9}], "the sweep does not ask for this metric"),
+        ([{"metric": "cosine", "value": 0.9}], "1 of 2 trials measured something else"),
     ],
 )
 def test_what_was_not_measured_says_why(published: pd.DataFrame, outcome: list[dict[str, Any]], reason: str):
     trials = [trial(seed) for seed in range(2)]
     line = one(published, trials, [{**row(t, None), **changed} for t, changed in zip(trials, outcome, strict=False)])
     assert (line["verdict"], line["reason"], line["seeds"]) == ("not run", reason, 0)
+
+
+def test_a_metric_that_no_trial_asks_for_is_said_before_they_run(published: pd.DataFrame):
+    records_ = [{**record, "about": {"metrics": {"cosine": {}}}} for record in records([trial(0)])]
+    found = reproduction(w2gn(published, 8), published, records_, pd.DataFrame(columns=ROW_SCHEMA.names))
+    assert found["reason"].tolist() == ["the sweep does not ask for this metric"]
 
 
 def test_a_number_that_no_sweep_is_for_says_so(published: pd.DataFrame):
@@ -170,7 +176,7 @@ def test_where_the_protocol_is_not_pinned_the_spread_over_papers_is_shown(publis
     rows = [row(of, 60.0, metric="fid-generation", protocol='{"extractor": "inception-v3-compat"}')]
     line = reproduction(wae, published, records([of]), pd.DataFrame(rows, columns=ROW_SCHEMA.names)).iloc[0]
     assert line["fields"] == "n_samples"
-    assert line["spread"] == "6 papers have 51.29 to 62.9, each by a protocol of its own"
+    assert line["spread"] == "6 papers report 51.29 to 62.9"
 
 
 def printed(path: Path, results: Path, key: str = "w2gn/gaussians", **options: Any) -> tuple[int, str]:
@@ -199,6 +205,9 @@ def test_the_command_runs_what_the_table_needs_and_no_more(sweeps_file: Any, tmp
     line = next(line for line in text.splitlines() if line.startswith("| LSOT (Large-scale OT) | Gaussian pair D=2 |"))
     assert "not comparable (training, departure) [1]" in line
     assert "1 not comparable" in text
+    assert (
+        "0 of 1 number can be compared; for the others the paper leaves open, or does otherwise: departure (1)" in text
+    )
     table = pd.read_csv(tmp_path / "table.csv")
     assert list(table.columns) == list(COLUMNS)
     assert table["mean"].tolist() == [pytest.approx(rows.loc[rows["metric"] == "l2-uvp", "value"].mean(), rel=1e-12)]
@@ -209,6 +218,19 @@ def test_without_running_the_table_is_printed_from_what_there_is(sweeps_file: An
     text = printed(sweeps_file(SWEEPS), tmp_path, scale="paper", run=False)[1]
     assert "2 trials to run" in text
     assert not (tmp_path / "rows").exists()
+
+
+def test_a_table_that_cannot_be_written_is_said_before_the_run(sweeps_file: Any, tmp_path: Path):
+    with pytest.raises(UserError, match="cannot be written to"):
+        printed(sweeps_file(SWEEPS), tmp_path / "results", csv=tmp_path / "nowhere" / "table.csv")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_seed_that_diverged_withholds_the_verdict(published: pd.DataFrame):
+    trials = [trial(seed) for seed in range(3)]
+    rows = [row(t, 0.3) for t in trials[:2]] + [row(trials[2], None, metric=None, status="diverged")]
+    line = one(published, trials, rows)
+    assert (line["verdict"], line["reason"]) == ("undecided", "2 of 3 seeds have a value")
 
 
 def test_an_unknown_table_names_the_nearest(sweeps_file: Any, tmp_path: Path):

@@ -295,6 +295,8 @@ def test_seeds_can_be_replaced(sweeps_file: SweepsFile) -> None:
         (["method=w2gn"], {("w2gn", 2), ("w2gn", 4)}),
         (["dim<=2"], {("w2gn", 2), ("lsot", 2)}),
         (["dim>2", "method!=w2gn"], {("lsot", 4)}),
+        (["epsilon=1e-1", "dim=2.0"], {("lsot", 2)}),  # numbers, however they are written
+        (["epsilon!=1e-2"], {("lsot", 2), ("lsot", 4)}),
         (["epsilon>0.05"], {("lsot", 2), ("lsot", 4)}),  # w2gn has no such option
     ],
 )

@@ -270,13 +270,14 @@ def _published_cell(
     if not found:
         return None
     if line is None:
-        return _shown(board, found[0], NOT_RUN, "there is no number of ours to compare with")
+        return _shown(board, found[0], NOT_RUN, "there is no number of ours")
     ours = [value for value in values if value.key == column.key and not math.isnan(value.value)]
     (row,) = _lines(section.rows.iloc[[ours[0].place]])
     fair = comparison(found[0], row, section.records[ours[0].trial_id])
     if not fair.comparable:
         return _shown(board, found[0], NOT_COMPARABLE, fair.reason)
-    word, reason, *_ = verdict([value.value for value in ours], found[0], column.direction)
+    values_of_seeds = [value.value for value in ours]
+    word, reason, *_ = verdict(values_of_seeds, int(line["n_planned"]), found[0], column.direction)
     return _shown(board, found[0], word, reason)
 
 

@@ -26,7 +26,7 @@ COLUMNS = {
     "seeds": "number of our values",
     "mean": "of our values",
     "half_width": "of the 95% t interval of our mean; missing for one seed",
-    "difference": "our mean less the published value",
+    "difference": "our mean less the published value; missing for a bound",
     "low": "lower end of the 95% prediction interval for the published number, given our seeds",
     "high": "its upper end",
     "verdict": "a word of bench.statistics.verdicts",
@@ -83,17 +83,24 @@ def _compared(
     of_metric = ours[ours["metric"] == theirs["metric"]]
     measured = of_metric[of_metric["value"].notna()]
     if measured.empty:
-        return [{**label, "seeds": 0, "verdict": NOT_RUN, "reason": _why_not_measured(seeds, ours, of_metric)}]
+        return [
+            {
+                **label,
+                "seeds": 0,
+                "verdict": NOT_RUN,
+                "reason": _why_not_measured(theirs["metric"], seeds, ours, of_metric),
+            }
+        ]
     lines = []
     for _, group in measured.groupby(BOARD, dropna=False, sort=False):
         values = group.sort_values("seed")["value"].tolist()
         mean, half_width = t_interval(values)
         line = {**label, "seeds": len(values), "mean": mean, "half_width": half_width}
-        if pd.notna(theirs["value"]):
+        if pd.notna(theirs["value"]) and theirs["bound"] not in ("<", ">"):
             line["difference"] = mean - theirs["value"]
         fair = comparison(theirs, group.iloc[0].to_dict(), seeds[0])
         if fair.comparable:
-            word, reason, low, high = verdict(values, theirs, str(group["direction"].iloc[0]))
+            word, reason, low, high = verdict(values, len(seeds), theirs, str(group["direction"].iloc[0]))
             lines.append({**line, "low": low, "high": high, "verdict": word, "reason": reason})
             continue
         method = seeds[0]["spec"]["method"]
@@ -120,17 +127,22 @@ def _why_none(theirs: Mapping[str, Any], trials: Sequence[Record]) -> str:
     return f"no trial of {theirs['method']} with these options on this dataset is planned"
 
 
-def _why_not_measured(seeds: Sequence[Record], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
+def _why_not_measured(metric: str, seeds: Sequence[Record], ours: pd.DataFrame, of_metric: pd.DataFrame) -> str:
     """Of a setting that should have a number and has none."""
     if len(of_metric):
         return str(of_metric["reason"].iloc[0])
+    asked = seeds[0].get("about", {}).get("metrics", {})
+    if asked and metric not in asked:
+        return "the sweep does not ask for this metric"
     ended = ours.drop_duplicates("trial_id")
     bad = ended[ended["status"] != "ok"]
     if len(bad):
         first = bad.iloc[0]
         told = f": {first['error_type']}: {first['error']}" if pd.notna(first["error"]) else ""
         return f"{len(bad)} of {len(seeds)} trials {first['status']}{told}"
-    return "the sweep does not ask for this metric" if len(ended) else f"{len(seeds)} trials to run"
+    return (
+        f"{len(ended)} of {len(seeds)} trials measured something else" if len(ended) else f"{len(seeds)} trials to run"
+    )
 
 
 def _ours(theirs: Mapping[str, Any], trial: Record) -> str:

@@ -19,12 +19,14 @@ from bench.statistics.intervals import prediction_interval
 NOT_COMPARABLE = "not comparable"
 NOT_RUN = "not run"
 UNDECIDED = "undecided"
+WIDEST = 0.2
+"""Of a published number: an interval with a larger half-width would agree with too much to say that it agrees."""
 EXPLANATION = (
     "Reproduced: the published number, to its printed digits, lies within the 95% prediction interval for as many "
     "further runs as the paper averaged, given our seeds; of a bound, the whole interval keeps it. Better, worse: it "
-    "lies outside. Undecided: one seed has no interval, or the interval is wider than the number itself, or it crosses "
-    "the bound; more seeds tell. Not comparable: the protocols differ or the paper does not say; the reason tells in "
-    "what. Not run: there is no number of ours."
+    "lies outside, as one in twenty does by chance. Undecided: a seed is missing or there is only one, or the interval "
+    "crosses the bound or is wider than ±20% of the number; more seeds tell. Not comparable: the protocols differ or "
+    "the paper does not say; the reason tells in what. Not run: there is no number of ours."
 )
 """What the words mean, for readers of a table."""
 
@@ -38,11 +40,14 @@ class Verdict(NamedTuple):
     high: float = math.nan
 
 
-def verdict(values: Sequence[float], published: Mapping[str, Any], direction: str) -> Verdict:
+def verdict(values: Sequence[float], planned: int, published: Mapping[str, Any], direction: str) -> Verdict:
     """Compares our values, one a seed, with a comparable published number (a row of `bench.published`).
 
-    direction: "min" or "max", whichever is better. EXPLANATION says what the words mean.
+    planned: number of seeds that were to be measured. A seed that diverged is no chance to leave out, so nothing is
+    said of the others alone. direction: "min" or "max", whichever is better. EXPLANATION says what the words mean.
     """
+    if len(values) < planned:
+        return Verdict(UNDECIDED, f"{len(values)} of {planned} seeds have a value")
     value, bound = float(published["value"]), published["bound"]
     runs = 1 if pd.isna(published["runs"]) else int(published["runs"])
     mean, half_width = prediction_interval(values, runs)
@@ -61,9 +66,9 @@ def verdict(values: Sequence[float], published: Mapping[str, Any], direction: st
     margin = _rounding(published["value_published"], value, approximate=bound == "~")
     if low > value + margin or high < value - margin:
         return Verdict(_better((mean < value) == (direction == "min")), f"{told}, without {value:g}", low, high)
-    if high - low > max(abs(value), margin):
-        return Verdict(UNDECIDED, f"{told}, an interval wider than {value:g} itself", low, high)
-    return Verdict("reproduced", f"{told}, with {value:g}", low, high)
+    if half_width > max(WIDEST * abs(value), margin):
+        return Verdict(UNDECIDED, f"{told}, with {value:g} but wider than ±{WIDEST:.0%} of it", low, high)
+    return Verdict("reproduced", f"{told}, with {published['value_published']}", low, high)
 
 
 def _better(is_better: bool) -> str:
@@ -75,12 +80,19 @@ def _runs(runs: int) -> str:
 
 
 def _rounding(text: str, value: float, *, approximate: bool) -> float:
-    """Half a unit of the last printed digit; a whole one where the number is called approximate."""
-    printed = text.strip("<>~ ")
-    try:
-        matches = float(printed) == value
-    except ValueError:
-        matches = False
-    mantissa, _, exponent = (printed if matches else f"{value:g}").partition("e")
+    """Half a unit of the last printed digit; a whole one where the number is called approximate.
+
+    Of a cell that held several numbers, the one that is the value counts.
+    """
+    parts = [part.strip("<>~ ") for part in text.split("/")]
+    printed = next((part for part in parts if _is(part, value)), f"{value:g}")
+    mantissa, _, exponent = printed.partition("e")
     unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     return unit if approximate else unit / 2
+
+
+def _is(text: str, value: float) -> bool:
+    try:
+        return float(text) == value
+    except ValueError:
+        return False
