@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.statistics.sensitivity import extremes, marginal_means, variance_shares
+from bench.statistics.sensitivity import marginal_means, variance_shares
 
 
 def grid(effect: dict[str, list[float]], seeds: int = 1, noise: float = 0.0, interaction: float = 0.0, luck: int = 0):
@@ -74,11 +74,3 @@ def test_marginal_means_count_each_setting_once():
     ]
     assert found["balanced"].all()
     assert not marginal_means(values, options.iloc[1:])["balanced"].any()
-
-
-@pytest.mark.parametrize(("direction", "best", "worst"), [("min", "a", "c"), ("max", "c", "a")])
-def test_extremes_follow_the_direction(direction: str, best: str, worst: str):
-    cells = pd.DataFrame({"setting": list("bac"), "mean": [2.0, 1.0, 3.0], "half_width": 0.1, "direction": direction})
-    found = extremes(cells, default="b")
-    assert found[["which", "setting"]].to_numpy().tolist() == [["best", best], ["default", "b"], ["worst", worst]]
-    assert extremes(cells)["which"].tolist() == ["best", "worst"]

@@ -116,3 +116,10 @@ def test_no_cells_make_no_choice_and_unknown_rules_are_an_error():
     assert default_and_tuned(cells(TEST).iloc[:0], SETTINGS).empty
     with pytest.raises(ValueError, match="no rule best-of-all"):
         selected(cells(TEST), SETTINGS, "best-of-all")
+
+
+def test_settings_are_compared_on_one_number_of_samples():
+    small, large = cells(TEST), cells({"wae-0": 8.0}).assign(n_samples=9000)
+    found = selected(pd.concat([small, large]), SETTINGS, "oracle").set_index("method")
+    assert (found.loc["wae", "setting"], found.loc["wae", "mean"]) == ("wae-0", 3.0)  # not 8.0, which wae-0 alone has
+    assert found.loc["wae", "n_compared"] == 3

@@ -70,24 +70,6 @@ def variance_shares(values: pd.DataFrame, options: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame({"source": list(shares), "share": of_total})
 
 
-def extremes(cells: pd.DataFrame, default: str | None = None) -> pd.DataFrame:
-    """The best, the default and the worst setting of a method.
-
-    Args:
-        cells: lines of a leaderboard of one column: setting, mean, half_width, direction ("min" or "max").
-        default: the setting at the method's own defaults, where there is one.
-
-    Returns:
-        One line each, default only where it has a cell: which, setting, mean, half_width.
-    """
-    ordered = cells.sort_values("mean", ascending=bool((cells["direction"] == "min").all()), kind="stable")
-    chosen = {"best": ordered.head(1), "default": ordered[ordered["setting"] == default], "worst": ordered.tail(1)}
-    return pd.concat(
-        [lines[["setting", "mean", "half_width"]].assign(which=which) for which, lines in chosen.items()],
-        ignore_index=True,
-    )[["which", "setting", "mean", "half_width"]]
-
-
 def _names(options: pd.DataFrame) -> list[str]:
     return [str(name) for name in options.columns if name != "setting"]
 

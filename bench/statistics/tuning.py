@@ -49,13 +49,7 @@ def selected(cells: pd.DataFrame, settings: pd.DataFrame, rule: str) -> pd.DataF
     usable = usable.assign(protocol=usable["protocol"].map(_of_any_split)).merge(known, on="setting")
     test = usable[usable["split"] == "test"]
     judged = usable[usable["split"] == "validation"] if rule == "validation" else test
-    # A split measured on two numbers of samples has two cells a setting; the larger number decides.
-    judged, test = (
-        frame.sort_values("n_samples", ascending=False, na_position="last", kind="stable").drop_duplicates(
-            [*TASK, "setting"]
-        )
-        for frame in (judged, test)
-    )
+    judged, test = _of_one_size(judged), _of_one_size(test)
     scores = judged["mean"].where(judged["direction"] == "min", -judged["mean"])
     both = judged[[*TASK, "setting"]].assign(score=scores).merge(test, on=[*TASK, "setting"])
     if rule == "default":
@@ -107,6 +101,17 @@ def default_and_tuned(cells: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFra
         "n_tied",
     ]
     return joined[order]
+
+
+def _of_one_size(cells: pd.DataFrame) -> pd.DataFrame:
+    """Of a split that was measured on several numbers of samples, the cells of one: that which most settings have.
+
+    Of several such the largest. Values on different numbers of samples are different numbers, as FID's bias shows.
+    """
+    counts = cells.groupby([*TASK, "method", "n_samples"], dropna=False)["setting"].size().rename("size").reset_index()
+    counts = counts.sort_values(["size", "n_samples"], ascending=False, na_position="last", kind="stable")
+    chosen = counts.drop_duplicates([*TASK, "method"]).drop(columns="size")
+    return cells.merge(chosen, on=[*TASK, "method", "n_samples"])
 
 
 def _columns(side: str) -> list[str]:
