@@ -78,7 +78,7 @@ def reproduction(
 def _compared(
     theirs: Mapping[str, Any], seeds: Sequence[Record], ours: pd.DataFrame, published: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """Lines of one published number and one setting of ours: one, or one for each protocol that was measured."""
+    """Lines of one published number and one setting of ours: that of the protocol that agrees, else of each measured."""
     label = {"ours": _ours(theirs, seeds[0]), "trial": seeds[0]["trial_id"]}
     of_metric = ours[ours["metric"] == theirs["metric"]]
     measured = of_metric[of_metric["value"].notna()]
@@ -108,7 +108,7 @@ def _compared(
         fields = ", ".join(fair.differences)
         told = {"verdict": NOT_COMPARABLE, "fields": fields, "reason": fair.reason, "spread": range_}
         lines.append({**line, **told})
-    return lines
+    return [line for line in lines if line["verdict"] != NOT_COMPARABLE] or lines
 
 
 def is_needed(theirs: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
