@@ -78,7 +78,7 @@ def reproduction(
 def _compared(
     theirs: Mapping[str, Any], seeds: Sequence[Record], ours: pd.DataFrame, published: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """Lines of one published number and one setting of ours: that of the protocol that agrees, else of each measured."""
+    """Lines of one published number and one setting: that of the protocol that agrees, else of each measured."""
     label = {"ours": _ours(theirs, seeds[0]), "trial": seeds[0]["trial_id"]}
     of_metric = ours[ours["metric"] == theirs["metric"]]
     measured = of_metric[of_metric["value"].notna()]
