@@ -120,7 +120,7 @@ def test_scores_run_from_the_worst_to_the_best_and_the_best_improves_on_all(seve
     assert {line["label"]: line["estimate"] for line in data(improvement) if "label" in line} == dict.fromkeys(
         ("vae", "beta-vae", "ae"), 1
     )
-    assert improvement.title.startswith("gwae against each other")
+    assert improvement.title.startswith("gwae against each of the others")
 
 
 def test_intervals_say_how_far_they_can_be_trusted_with_few_seeds(several: Report):

@@ -176,7 +176,7 @@ def _improvement(
     )
     caption += "95% intervals by a bootstrap over seeds."
     caption += " Where the interval holds 0.5, neither is ahead."
-    return [Chart.of(f"{slug}-improvement", f"{label} against each other, by {over}", caption, chart)]
+    return [Chart.of(f"{slug}-improvement", f"{label} against each of the others, by {over}", caption, chart)]
 
 
 def _against_time(
