@@ -144,7 +144,7 @@ def test_a_trial_says_how_each_of_its_numbers_was_measured(pages: dict[str, Elem
     trials = section_of(store, "mnist").trials
     text = pages[f"trials/{trials.loc[trials['label'] == 'vae', 'trial_id'].iloc[0]}.html"].text
     assert re.search(
-        r"fd-efficientnet-lite0-generation 8\d\.\d 1,000 samples of the test split; extractor efficientnet", text
+        r"fd-efficientnet-lite0-generation 8\d\.\d+ 1,000 samples of the test split; extractor efficientnet", text
     )
     assert "fid-generation — the weights pt_inception-2015-12-05-6726825d.pth cannot be fetched: no network." in text
     assert "loss: from" in " ".join(
