@@ -25,10 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a file, byte for byte, or removes the target where there is none to copy."""
-    if not source.exists():
-        target.unlink(missing_ok=True)
-        return
+    """Copies a file, byte for byte."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)

@@ -1,40 +1,43 @@
 """`python -m bench merge`: the results of several machines in one folder.
 
 Of a trial that ran more than once, the runs are compared by their numbers, bit by bit. One of those with the same
-numbers is kept: the run that started first. Where numbers differ, all are kept: the one that started first in rows/,
-the others in conflicts/<number>/, results folders of their own, which no report reads; conflicts.parquet says which
-these are and by how much they differ. Whether a trial ends ok or diverges is the trial's own doing, and one against the
-other is a conflict, in which ok is kept in rows/. Runs that failed, timed out, were interrupted or got lost give way to
-these.
+numbers is kept: one that has its curves and artifacts, and of such the run that started first. Where numbers differ,
+all are kept: the one that started first in rows/, the others in conflicts/<number>/, results folders of their own,
+which no report reads; conflicts.parquet says which these are and by how much they differ. Whether a trial ends ok or
+diverges is the trial's own doing, and one against the other is a conflict, in which ok is kept in rows/. Runs that
+failed, timed out, were interrupted or got lost give way to these. Artifacts are a trial's, whatever its sweeps: they
+come from one run that is kept, if possible one that ended ok.
 
-What is kept depends on the runs alone, not on the order of the folders. Files are copied byte for byte, rows last, so
+Where the folder to write holds a trial already, its own run stays first unless another ended better. Apart from that,
+what is kept depends on the runs alone, not on the order of the folders. Files are copied byte for byte, rows last, so
 that a merge that was killed goes on when it is repeated.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from bench.differences import MEASUREMENT, environment_differences, in_words, number_differences, worst_numbers
+from bench.adoption import adopt_artifacts, adopt_curves, adopt_rows, drop_trial, is_own, not_copied
+from bench.differences import environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
+from bench.printing import print_line
+from bench.runs import TELLING, Numbers, Run, distinct, with_artifacts
 from bench.store import Store, StoreError
 
 NO_CONFLICTS, CONFLICTS = 0, 1
-TELLING = ("ok", "diverged")
-"""Ends that are the trial's own doing."""
-PREFERRED = (*TELLING, "failed", "timeout", "interrupted", "lost")
+TRIAL_ID = re.compile(r"[0-9a-f]{64}")
+LINK = "a symbolic link, which is not followed"
 SHOWN = 10
 """Conflicts shown on the terminal."""
 
@@ -59,42 +62,6 @@ Key = tuple[str, str]
 """Sweep and trial_id, or sweep and setting."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trial as a folder has it."""
-
-    store: Store
-    sweep: str
-    trial_id: str
-    table: pa.Table = field(repr=False)
-
-    @property
-    def status(self) -> str:
-        return self.table["status"][0].as_py()
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        return self.table.to_pandas()
-
-    @cached_property
-    def numbers(self) -> tuple[str, frozenset[tuple[Any, ...]]]:
-        """Equal for runs with the same numbers, bit by bit."""
-        *measurements, values = (self.table[name].to_pylist() for name in (*MEASUREMENT, "value"))
-        bits = [None if value is None else value.hex() for value in values]
-        return self.status, frozenset(zip(*measurements, bits, strict=True))
-
-    @cached_property
-    def fingerprint(self) -> str | None:
-        return self.store.fingerprint(self.sweep, self.trial_id)
-
-    @cached_property
-    def preference(self) -> tuple[int, float, str]:
-        """Least for the run to keep: how it ended, when it started, and, for a fixed order, its bytes."""
-        ended = PREFERRED.index(self.status) if self.status in PREFERRED else len(PREFERRED)
-        started = self.table["started_at"][0].as_py()
-        return ended, started.timestamp() if started else float("inf"), self.fingerprint or ""
-
-
 @dataclass
 class Found:
     """What folders hold: runs by trial, files of rows across seeds, and a sentence on each file that is neither."""
@@ -115,10 +82,15 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
     into.check_writable()
     found = _find([into, *folders])
     placed: dict[Key, list[tuple[int, Run]]] = {}
+    trials: dict[str, dict[Key, list[Run]]] = defaultdict(dict)
+    for sweep, trial_id in sorted(found.runs):
+        trials[trial_id][sweep, trial_id] = found.runs[sweep, trial_id]
     try:
-        keys = sorted(found.runs)
-        for key in track(keys, "merging", console=console, transient=True, disable=not console.is_terminal):
-            placed[key] = _place(distinct(found.runs[key]), into)
+        of_trials = list(trials.values())
+        for runs in track(of_trials, "merging", console=console, transient=True, disable=not console.is_terminal):
+            of_trial, problems = _place(runs, into)
+            placed |= of_trial
+            found.problems += problems
         for folder in folders:
             found.problems += _merge_plans(folder, into)
         _merge_across(found.across, into)
@@ -131,19 +103,9 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
             f"merging into {into.root} stopped at {reason}; the same command goes on from there"
         ) from error
     for problem in found.problems:
-        _line(console, f"skipped {problem}")
+        print_line(console, f"skipped {problem}")
     _show(console, found.runs, placed, into)
     return CONFLICTS if conflicts.num_rows else NO_CONFLICTS
-
-
-def distinct(runs: Sequence[Run]) -> list[Run]:
-    """The runs of a trial that are kept, one of each set of numbers; the first is the trial's result."""
-    ordered = sorted(runs, key=lambda run: run.preference)
-    telling = [run for run in ordered if run.status in TELLING]
-    kept: dict[Any, Run] = {}
-    for run in telling or ordered[:1]:
-        kept.setdefault(run.numbers, run)
-    return list(kept.values())
 
 
 def conflict_table(placed: Mapping[Key, Sequence[tuple[int, Run]]]) -> pa.Table:
@@ -181,56 +143,99 @@ def _find(folders: Sequence[Store]) -> Found:
     """Everything in these folders, and in what earlier merges have left there as conflicts."""
     found = Found()
     for folder in folders:
-        _add(folder, found)
-        for number in count(1):
-            conflicts = folder.conflicts(number)
-            if not conflicts.root.is_dir():
-                break
-            _add(conflicts, found)
+        for store in (folder, *_conflicts(folder)):
+            _add(store, found)
     return found
 
 
+def _conflicts(folder: Store) -> list[Store]:
+    """The folders of conflicts that there are, whatever their numbers: those in between may be empty and left out."""
+    numbers = sorted(int(path.name) for path in (folder.root / "conflicts").glob("[1-9]*") if path.name.isdecimal())
+    found = [(folder.root / "conflicts" / str(number), folder.conflicts(number)) for number in numbers]
+    return [store for path, store in found if path == store.root]  # else it lies elsewhere, behind a symbolic link
+
+
 def _add(store: Store, found: Found) -> None:
+    links = [path for path in sorted((store.root / "rows").glob("*")) if path.is_dir() and path.is_symlink()]
+    found.problems += [f"{path}: {LINK}" for path in links]
     for path, table, problem in store.row_files():
-        found.problems += [problem] if problem else []
-        if table is None:
-            continue
         sweep, name = path.parent.name, path.stem
-        if path.relative_to(store.root).parts != ("rows", sweep, f"{name}.parquet"):
+        if not is_own(path):
+            found.problems.append(f"{path}: {LINK}")
+        elif table is None:
+            found.problems += [problem] if problem else []
+        elif path != store.rows_path(sweep, name):
             found.problems.append(f"{path}: no results lie there, they lie in rows/SWEEP/TRIAL.parquet")
         elif store.members(sweep, name) is not None:
             found.across[sweep, name].append(store)
-        elif set(zip(table["sweep"].to_pylist(), table["trial_id"].to_pylist(), strict=True)) == {(sweep, name)}:
-            found.runs[sweep, name].append(Run(store, sweep, name, table))
-        else:
+        elif not TRIAL_ID.fullmatch(name) or _keys(table) != {(sweep, name)}:
             found.problems.append(f"{path}: its rows are not of the one trial, and the sweep, that it is named after")
+        else:
+            found.runs[sweep, name].append(Run(store, sweep, name, table))
 
 
-def _place(runs: Sequence[Run], into: Store) -> list[tuple[int, Run]]:
-    """Brings the runs of a trial to their places: the first to rows/, place 0, the others to conflicts/<number>/.
+def _keys(table: pa.Table) -> set[Key]:
+    return set(zip(table["sweep"].to_pylist(), table["trial_id"].to_pylist(), strict=True))
 
-    No run among the conflicts is ever replaced, and what leaves rows/ has gone there before.
+
+def _place(runs: Mapping[Key, Sequence[Run]], into: Store) -> tuple[dict[Key, list[tuple[int, Run]]], list[str]]:
+    """Brings the runs of a trial, by sweep, to their places: the first to rows/, place 0, the others to conflicts/.
+
+    No run among the conflicts is ever replaced, and what leaves rows/ has gone there before. One whose numbers another
+    place has by now is removed. Returns the runs with the numbers of their places, and a sentence on each file that
+    was not copied.
     """
+    placed = {key: _places(distinct(of_sweep, into), into) for key, of_sweep in runs.items()}
+    residents: dict[int, list[Run]] = defaultdict(list)
+    for number, run in chain.from_iterable(placed.values()):
+        residents[number].append(run)
+    problems = []
+    for number in sorted(residents, reverse=True):
+        problems += _bring(residents[number], into.conflicts(number) if number else into)
+    for key, of_sweep in runs.items():
+        kept = [run for _, run in placed[key][1:]]
+        numbers = {run.numbers for _, run in placed[key]}
+        for run in of_sweep:
+            if run.is_conflict_of(into) and run not in kept and run.numbers in numbers:
+                drop_trial(run.store, run.sweep, run.trial_id)
+    return placed, problems
+
+
+def _places(runs: Sequence[Run], into: Store) -> list[tuple[int, Run]]:
+    """The places of a trial's runs in a sweep; those among the conflicts stay where they are."""
     first, *others = runs
-    placed = [(0, first)]
-    for run in others:
-        for number in count(1):
-            occupant = into.conflicts(number).fingerprint(run.sweep, run.trial_id)
-            if occupant is None:
-                into.conflicts(number).adopt_trial(run.store, run.sweep, run.trial_id)
-            if occupant in (None, run.fingerprint):
-                placed.append((number, run))
-                break
-    if into.fingerprint(first.sweep, first.trial_id) != first.fingerprint:
-        into.adopt_trial(first.store, first.sweep, first.trial_id)
-    return placed
+    free = (number for number in count(1) if into.conflicts(number).fingerprint(first.sweep, first.trial_id) is None)
+    return [(0, first)] + [
+        (int(run.store.root.name) if run.is_conflict_of(into) else next(free), run) for run in others
+    ]
+
+
+def _bring(runs: Sequence[Run], target: Store) -> list[str]:
+    """Copies one trial's runs, each of another sweep, to a folder; returns a sentence on each file that is not fit."""
+    problems = []
+    source = with_artifacts(runs, target)
+    if not source.is_in(target):
+        adopt_artifacts(source.store, target, source.trial_id)
+    for run in runs:
+        if run.is_in(target):
+            continue
+        problems += not_copied(run.store, run.sweep, run.trial_id)
+        if not run.has_curves and target.status(run.sweep, run.trial_id) is not None:
+            target.curves_path(run.sweep, run.trial_id).unlink(missing_ok=True)  # they are of the run that leaves
+        adopt_curves(run.store, target, run.sweep, run.trial_id)
+        adopt_rows(run.store, target, run.sweep, run.trial_id)
+    return problems
 
 
 def _merge_plans(folder: Store, into: Store) -> list[str]:
     """Adds the planned trials of a folder; returns a sentence on each plan that cannot be read."""
     plans, problems = folder.read_plans()
     for (sweep, scale), trials in plans.items():
-        into.write_plan(sweep, scale, trials, extend=True)
+        path = folder.plan_path(sweep, scale)
+        if not is_own(path):
+            problems.append(f"{path}: {LINK}")
+        elif aside := into.write_plan(sweep, scale, trials, extend=True):
+            problems.append(f"{aside}: was a plan that cannot be read; there is a new one in its place")
     return problems
 
 
@@ -246,7 +251,7 @@ def _merge_across(found: Mapping[Key, Sequence[Store]], into: Store) -> None:
         if holding:
             _, fingerprint, store = max(holding, key=lambda candidate: candidate[:2])
             if into.fingerprint(sweep, setting) != fingerprint:
-                into.adopt_rows(store, sweep, setting)
+                adopt_rows(store, into, sweep, setting)
     if found:
         from bench.across import measure_across_seeds, recorded_trials  # torch, which merging needs for nothing else
 
@@ -260,24 +265,39 @@ def _show(
     telling = {key: [run for run in runs[key] if run.status in TELLING] for key in placed}
     repeated = sum(key not in conflicts and len({run.fingerprint for run in telling[key]}) > 1 for key in placed)
     outdone = sum(0 < len(telling[key]) < len(runs[key]) for key in placed)
-    _line(console, f"{len(placed)} trials in {into.root / 'rows'}")
+    print_line(console, f"{len(placed)} trials in {into.root / 'rows'}")
     if repeated:
-        _line(console, f"{repeated} ran more than once with the same numbers: the run that started first is kept")
+        print_line(console, f"{repeated} ran more than once with the same numbers: one run is kept")
     if outdone:
-        _line(console, f"{outdone} failed, timed out or got lost in one folder and not in another: the latter is kept")
+        print_line(
+            console, f"{outdone} failed, timed out or got lost in one folder and not in another: the latter is kept"
+        )
+    if apart := _apart(placed):
+        ids = ", ".join(trial_id[:12] for trial_id in apart[:SHOWN]) + (", …" if len(apart) > SHOWN else "")
+        print_line(console, f"{len(apart)} trials have other numbers in one sweep than in another: {ids}")
+        print_line(console, "all are kept, each in its sweep; artifacts are of one of them")
     for (_, first), *others in list(conflicts.values())[:SHOWN]:
         for number, other in others:
             came_out = "diverged" if other.status == "diverged" else "came out with other numbers"
             where = into.conflicts(number).root
-            _line(console, f"conflict: {first.trial_id[:12]} of {first.sweep} {came_out} in the run kept in {where}")
+            print_line(
+                console, f"conflict: {first.trial_id[:12]} of {first.sweep} {came_out} in the run kept in {where}"
+            )
             environment = in_words(environment_differences(first.rows, other.rows))
-            _line(console, f"environment, kept → other: {environment or 'no difference on record'}")
-            _line(console, worst_numbers(number_differences(first.rows, other.rows), "kept", "other"))
+            print_line(console, f"environment, kept → other: {environment or 'no difference on record'}")
+            print_line(console, worst_numbers(number_differences(first.rows, other.rows), "kept", "other"))
     if len(conflicts) > SHOWN:
-        _line(console, f"… and {len(conflicts) - SHOWN} more conflicts; {into.root / 'conflicts.parquet'} has them all")
+        print_line(
+            console, f"… and {len(conflicts) - SHOWN} more conflicts; {into.root / 'conflicts.parquet'} has them all"
+        )
     if conflicts:
-        _line(console, f"{len(conflicts)} trials came out differently; reports use the run that started first")
+        print_line(console, f"{len(conflicts)} trials came out differently; reports use the run in rows/")
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _apart(placed: Mapping[Key, Sequence[tuple[int, Run]]]) -> list[str]:
+    """The trials whose numbers are not the same in all sweeps in which they ended ok."""
+    numbers: dict[str, set[Numbers]] = defaultdict(set)
+    for (_, first), *_ in placed.values():
+        if first.status == "ok":
+            numbers[first.trial_id].add(first.numbers)
+    return [trial_id for trial_id, different in numbers.items() if len(different) > 1]

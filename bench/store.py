@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
-from bench.files import copy, in_parallel, replacing
+from bench.files import in_parallel, replacing
+from bench.identity import NAME
+from bench.metadata import UNREADABLE, members, read_plan, trial_record
 
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
@@ -153,7 +155,7 @@ class Store:
         table = _table(rows, ROW_SCHEMA)
         table = table.replace_schema_metadata({"trial": json.dumps(trial)})
         first = rows[0]
-        return self._write_parquet(self._rows_path(first["sweep"], first["trial_id"]), table)
+        return self._write_parquet(self.rows_path(first["sweep"], first["trial_id"]), table)
 
     def write_rows_across(
         self, sweep: str, setting: str, rows: Sequence[Mapping[str, Any]], members: Mapping[str, str | None]
@@ -161,22 +163,22 @@ class Store:
         """Writes the rows of metrics across the seeds of a setting, made from trials with these fingerprints by id."""
         metadata = {"members": json.dumps(members, sort_keys=True)}
         return self._write_parquet(
-            self._rows_path(sweep, setting), _table(rows, ROW_SCHEMA).replace_schema_metadata(metadata)
+            self.rows_path(sweep, setting), _table(rows, ROW_SCHEMA).replace_schema_metadata(metadata)
         )
 
     def drop_rows_across(self, sweep: str, setting: str) -> None:
         """Removes what `write_rows_across` wrote: none of the trials it was made from is ok any more."""
-        self._rows_path(sweep, setting).unlink(missing_ok=True)
+        self.rows_path(sweep, setting).unlink(missing_ok=True)
 
     def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
         table = _table([{"trial_id": trial_id, **point} for point in points], CURVE_SCHEMA)
-        return self._write_parquet(self._curves_path(sweep, trial_id), table)
+        return self._write_parquet(self.curves_path(sweep, trial_id), table)
 
     @contextmanager
     def replacing_artifacts(self, trial_id: str) -> Iterator[Path]:
         """A fresh folder that becomes the trial's artifacts when the block ends without an error."""
-        final = self.root / "artifacts" / trial_id
+        final = self.artifacts_path(trial_id)
         fresh = final.with_name(f".{trial_id}.{os.getpid()}")
         shutil.rmtree(fresh, ignore_errors=True)
         try:
@@ -187,33 +189,24 @@ class Store:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-    def write_plan(self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool) -> None:
-        """Records which trials a sweep consists of at a scale; `extend` keeps those recorded before."""
-        path = self.root / "plans" / f"{sweep}-{scale}.json"
+    def write_plan(
+        self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool
+    ) -> Path | None:
+        """Records which trials a sweep consists of at a scale; `extend` keeps those recorded before.
+
+        Returns where a plan is kept that should have been extended and cannot be read; None where there is none.
+        """
+        path, aside = self.plan_path(sweep, scale), None
         merged = dict(trials)
         if extend and path.exists():
-            with suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # an unreadable plan is replaced
-                merged = {**json.loads(path.read_text())["trials"], **merged}
+            try:
+                merged = read_plan(path)[1] | merged
+            except UNREADABLE:
+                aside = path.replace(path.with_name(f"{path.name}.unreadable"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
-
-    def adopt_trial(self, other: Store, sweep: str, trial_id: str) -> None:
-        """Copies artifacts, curves and, last, rows of a trial from another folder, byte for byte.
-
-        Raises OSError where the disk refuses.
-        """
-        artifacts = other.artifacts(trial_id)
-        if artifacts or self.artifacts(trial_id):
-            with self.replacing_artifacts(trial_id) as fresh:
-                for name, path in artifacts.items():
-                    shutil.copyfile(path, fresh / name)
-        copy(other._curves_path(sweep, trial_id), self._curves_path(sweep, trial_id))
-        self.adopt_rows(other, sweep, trial_id)
-
-    def adopt_rows(self, other: Store, sweep: str, name: str) -> None:
-        """Copies a file of rows, of a trial or across seeds, from another folder. Raises OSError likewise."""
-        copy(other._rows_path(sweep, name), self._rows_path(sweep, name))
+        return aside
 
     def conflicts(self, number: int) -> Store:
         """The folder of what came out otherwise elsewhere: number 1 of trials with two results, 2 of a third, …"""
@@ -222,50 +215,50 @@ class Store:
     def write_conflicts(self, table: pa.Table) -> None:
         """Writes which trials, by trial_id, have results under `conflicts`; no file where there are none."""
         if table.num_rows:
-            self._write_parquet(self._conflicts_path, table)
+            self._write_parquet(self.root / "conflicts.parquet", table)
         else:
-            self._conflicts_path.unlink(missing_ok=True)
+            (self.root / "conflicts.parquet").unlink(missing_ok=True)
 
     # Reading
 
     def status(self, sweep: str, trial_id: str) -> str | None:
         """The status of a trial; None where it has no rows, or an unreadable file of them."""
         try:
-            column = pq.read_table(self._rows_path(sweep, trial_id), columns=["status"], partitioning=None)["status"]
+            column = pq.read_table(self.rows_path(sweep, trial_id), columns=["status"], partitioning=None)["status"]
         except (pa.ArrowException, OSError, KeyError):
             return None
         return column[0].as_py() if len(column) else None
 
     def trial_rows(self, sweep: str, trial_id: str) -> list[dict[str, Any]]:
         """A trial's rows as they were written. Raises OSError or ArrowException where they cannot be read."""
-        return pq.read_table(self._rows_path(sweep, trial_id), partitioning=None).to_pylist()
+        return pq.read_table(self.rows_path(sweep, trial_id), partitioning=None).to_pylist()
 
     def trial_record(self, sweep: str, trial_id: str) -> dict[str, Any] | None:
         """A trial as the file of its rows has it, see `Trial.from_record`; None where it has none that can be read."""
         try:
-            metadata = pq.read_schema(self._rows_path(sweep, trial_id)).metadata or {}
-            return json.loads(metadata[b"trial"])
+            metadata = pq.read_schema(self.rows_path(sweep, trial_id)).metadata or {}
+            return trial_record(metadata[b"trial"])
         except (pa.ArrowException, OSError, KeyError, ValueError):
             return None
 
     def members(self, sweep: str, setting: str) -> dict[str, str] | None:
         """The `members` that were given with the rows of a setting; None where it has none that can be read."""
         try:
-            return _members(pq.read_schema(self._rows_path(sweep, setting)).metadata)
+            return members(pq.read_schema(self.rows_path(sweep, setting)).metadata)
         except (pa.ArrowException, OSError, ValueError):
             return None
 
     def fingerprint(self, sweep: str, trial_id: str) -> str | None:
         """The SHA-256 of a trial's file of rows; None without rows."""
         try:
-            return hashlib.sha256(self._rows_path(sweep, trial_id).read_bytes()).hexdigest()
+            return hashlib.sha256(self.rows_path(sweep, trial_id).read_bytes()).hexdigest()
         except OSError:
             return None
 
     def stamp(self, sweep: str, trial_id: str) -> tuple[int, int] | None:
         """Changes whenever a trial's rows are written; None without rows. Compares no clocks."""
         try:
-            found = self._rows_path(sweep, trial_id).stat()
+            found = self.rows_path(sweep, trial_id).stat()
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns
@@ -291,9 +284,9 @@ class Store:
         problems = []
         for path in sorted((self.root / "plans").glob("[!._]*.json")):
             try:
-                plan = json.loads(path.read_text())
-                plans[plan["sweep"], plan["scale"]] = dict(plan["trials"])
-            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                key, trials = read_plan(path)
+                plans[key] = trials
+            except UNREADABLE as error:
                 problems.append(f"{path}: not a readable plan ({_one_line(error)})")
         return plans, problems
 
@@ -308,7 +301,7 @@ class Store:
 
     def _conflicting(self) -> list[str]:
         """A sentence on the trials that came out otherwise elsewhere, where there are any."""
-        path = self._conflicts_path
+        path = self.root / "conflicts.parquet"
         if not path.exists():
             return []
         try:
@@ -331,14 +324,20 @@ class Store:
             empty = [name for name in IDENTIFYING if table[name].null_count]
             if empty:
                 return None, f"{path}: not a file of ours, its column {empty[0]} has a line without a value"
+            # What files are named after must not lead out of the folder.
+            paths = {text for name in ("sweep", "trial_id") for text in table[name].unique().to_pylist()}
+            if not all(map(NAME.fullmatch, paths)):
+                return None, f"{path}: not a file of ours, its sweep or trial is no plain name"
             metadata = table.schema.metadata or {}
-            json.loads(metadata.get(b"trial", b"{}"))
-            members = _members(metadata) or {}
-            if any(self.fingerprint(path.parent.name, trial) != known for trial, known in members.items()):
+            trial_record(metadata.get(b"trial", b"{}"))
+            made_from = members(metadata) or {}
+            if any(self.fingerprint(path.parent.name, trial) != known for trial, known in made_from.items()):
                 return None, ""  # rows across seeds of trials that have run again; a run will measure them anew
             return table, ""
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        except (pa.ArrowException, OSError, KeyError) as error:
             return None, f"{path}: cannot be read as Parquet ({_one_line(error)})"
+        except ValueError as error:
+            return None, f"{path}: not a file of ours, {_one_line(error)}"
 
     def read_curves(self, trial_ids: Iterable[str] | None = None, sweep: str = "*") -> pd.DataFrame:
         """Curves of the given trials, or of all, in a sweep or in any; columns of CURVE_SCHEMA.
@@ -353,23 +352,30 @@ class Store:
 
     def artifacts(self, trial_id: str) -> dict[str, Path]:
         """Name -> path of a trial's artifacts."""
-        return {path.name: path for path in sorted((self.root / "artifacts" / trial_id).glob("[!.]*"))}
+        return {path.name: path for path in sorted(self.artifacts_path(trial_id).glob("[!.]*"))}
 
-    def _rows_path(self, sweep: str, trial_id: str) -> Path:
-        return self.root / "rows" / sweep / f"{trial_id}.parquet"
+    def rows_path(self, sweep: str, name: str) -> Path:
+        """Where the rows of a trial, or of a setting across seeds, lie."""
+        return self.root / "rows" / sweep / f"{name}.parquet"
 
-    def _curves_path(self, sweep: str, trial_id: str) -> Path:
+    def curves_path(self, sweep: str, trial_id: str) -> Path:
+        """Where a trial's curves lie."""
         return self.root / "curves" / sweep / f"{trial_id}.parquet"
 
-    @property
-    def _conflicts_path(self) -> Path:
-        return self.root / "conflicts.parquet"
+    def artifacts_path(self, trial_id: str) -> Path:
+        """The folder of a trial's artifacts."""
+        return self.root / "artifacts" / trial_id
+
+    def plan_path(self, sweep: str, scale: str) -> Path:
+        """Where the plan of a sweep at a scale lies."""
+        return self.root / "plans" / f"{sweep}-{scale}.json"
 
     def _write_parquet(self, path: Path, table: pa.Table) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                # Of 41 columns with a few lines each there is little to compress, and it doubles the time to read them.
+                pq.write_table(table, temporary, compression="none")
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
         return path
@@ -380,11 +386,6 @@ def _read_curves(path: Path) -> pa.Table | None:
         return pq.ParquetFile(path).read(use_threads=False).select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
-
-
-def _members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
-    """What a file of rows across seeds was made from; None for a trial's own file."""
-    return json.loads(metadata[b"members"]) if metadata and b"members" in metadata else None
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from bench.about import describe
 from bench.errors import UserError
 from bench.grid import expand, shown
-from bench.identity import Budget, Resources, Setting, Trial, canonical_json, table_keys
+from bench.identity import NAME, Budget, Resources, Setting, Trial, canonical_json, table_keys
 from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
@@ -167,7 +166,7 @@ class _Reader:
         if not isinstance(self.raw, dict):
             self.wrong("sweep", "must be a table, [sweep.NAME]")
             return None
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name):
+        if not NAME.fullmatch(self.name):
             self.wrong("name", "must be of letters, digits, - and _, since folders are named after it")
         table = self._merged()
         kind = table.get("kind")

@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import shutil
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from rich.console import Console
 
 import bench.files
 from bench.cli import main
 from bench.errors import UserError
-from bench.merging import merge_results
 from bench.store import Store, StoreError
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-X, Y, Z = ("a" * 64, "b" * 64, "c" * 64)
-
-
-def add(
-    folder: Path,
-    trial_id: str,
-    values: Mapping[str, float | None],
-    *,
-    hour: int | None = 0,
-    status: str = "ok",
-    sweep: str = "s",
-    **columns: Any,
-) -> None:
-    """A trial that started at this hour, with a curve, an artifact and a place in the plan, all of which tell it."""
-    store = Store(folder)
-    identity = {"schema_version": 1, "trial_id": trial_id, "sweep": sweep, "scale": "quick", "kind": "transport"}
-    identity |= {"dataset": "d", "dataset_options": "{}", "dataset_version": 1, "method": "m", "method_version": 1}
-    identity |= {"params": "{}", "seed": 0, "started_at": None if hour is None else START + timedelta(hours=hour)}
-    metrics = [
-        {"metric": metric, "split": "test", "protocol": "{}", "value": value} for metric, value in values.items()
-    ]
-    record = {"trial_id": trial_id, "sweep": sweep, "scale": "quick"}
-    store.write_rows([{**identity, "status": status, **columns, **metric} for metric in metrics or [{}]], record)
-    point = {"stage": "train", "step": 1, "seconds": 0.0, "name": "loss", "value": float(hour or 0)}
-    store.write_curves(sweep, trial_id, [point])
-    with store.replacing_artifacts(trial_id) as fresh:
-        (fresh / "samples.png").write_text(str(hour))
-    store.write_plan(sweep, "quick", {trial_id: record}, extend=True)
-
-
-def merge(out: Path, *folders: Path) -> tuple[int, str]:
-    """The exit status and what was printed."""
-    output = io.StringIO()
-    status = merge_results(folders, out, Console(file=output, width=200))
-    return status, output.getvalue()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tests.merged_folders import X, Y, Z, add, contents, merge
 
 
 def value(folder: Path, trial_id: str = X) -> float | None:
@@ -184,8 +139,8 @@ def test_merging_into_results_that_are_there_joins_them_and_again_changes_nothin
     add(b, X, {"mse": 3.0}, hour=4)
     add(b, Y, {"mse": 4.0}, hour=4)
     assert merge(out, a, b)[0] == 1
-    assert [value(out, trial_id) for trial_id in (X, Y, Z)] == [2.0, 4.0, 1.0]
-    assert [value(out / "conflicts" / number) for number in "12"] == [3.0, 1.0]
+    assert [value(out, trial_id) for trial_id in (X, Y, Z)] == [1.0, 4.0, 1.0]
+    assert [value(out / "conflicts" / number) for number in "12"] == [2.0, 3.0]
     before = contents(out)
     assert merge(out, b)[0] == 1
     assert contents(out) == before
@@ -197,14 +152,29 @@ def test_no_run_is_lost_when_a_conflict_changes_places(tmp_path: Path, machines:
     add(a, X, {"mse": 1.0}, hour=1)
     add(b, X, {"mse": 2.0}, hour=2)
     merge(out, a, b)
-    add(out, X, {"mse": 3.0}, hour=3)  # as `run --force` does; now the run of hour 2 is the first
+    add(out, X, {"mse": 3.0}, hour=3)  # as `run --force` does
     shutil.rmtree(a)
     merge(out, b)
     values = {value(folder) for folder in (out, *(out / "conflicts").iterdir())}
     assert values == {2.0, 3.0}
-    assert value(out) == 2.0
+    assert value(out) == 3.0
     listed = pd.read_parquet(out / "conflicts.parquet")
-    assert [value(out / "conflicts" / str(number)) for number in listed["number"]] == [3.0]
+    assert [value(out / "conflicts" / str(number)) for number in listed["number"]] == [2.0]
+
+
+def test_a_conflict_that_the_run_in_the_folder_agrees_with_by_now_is_none(
+    tmp_path: Path, machines: tuple[Path, Path]
+) -> None:
+    a, b = machines
+    out = tmp_path / "out"
+    add(a, X, {"mse": 1.0}, hour=1)
+    add(b, X, {"mse": 2.0}, hour=2)
+    assert merge(out, a, b)[0] == 1
+    add(out, X, {"mse": 2.0}, hour=9)  # as `run --force` does
+    assert merge(out, b)[0] == 0
+    assert value(out) == 2.0
+    assert not [path for path in (out / "conflicts").rglob("*") if path.is_file()]
+    assert not (out / "conflicts.parquet").exists()
 
 
 def test_conflicts_of_a_merged_folder_are_merged_with_it(tmp_path: Path, machines: tuple[Path, Path]) -> None:
