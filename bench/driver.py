@@ -12,9 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.across import measure_across_seeds
+from bench.commands import results_option
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
+from bench.printing import print_line
 from bench.progress import RunDisplay
+from bench.recorded import find_recorded
 from bench.selection import on_cpu, select, where
 from bench.store import STATUSES, Store
 from bench.sweeps import Sweep, load_sweeps
@@ -48,11 +51,19 @@ def run_sweeps(
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
     sweeps = load_sweeps(path, scale)
-    trials = where(select(sweeps, only=only, everything=everything, seeds=seeds), conditions)
+    store = Store(results)
+    chosen = select(
+        sweeps,
+        only=only,
+        everything=everything,
+        seeds=seeds,
+        recorded=lambda prefix: find_recorded(prefix, scale, store),
+    )
+    trials = where(chosen, conditions)
     return run_trials(
         on_cpu(trials) if cpu else trials,
         sweeps,
-        Store(results),
+        store,
         (data or data_root()).resolve(),
         console or Console(),
         executor=executor,
@@ -87,7 +98,9 @@ def run_trials(
     whole = {sweep.name: {trial.id for trial in sweep.trials()} for sweep in sweeps}
     for name, of_sweep in _by_sweep(trials).items():
         records = {trial.id: trial.to_record() for trial in of_sweep}
-        store.write_plan(name, of_sweep[0].scale, records, extend=not whole[name] <= records.keys())
+        partly = name not in whole or not whole[name] <= records.keys()
+        if aside := store.write_plan(name, of_sweep[0].scale, records, extend=partly):
+            print_line(console, f"the plan of {name} could not be read; it is kept as {aside}")
     if not waiting:
         console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
         completed = True
@@ -172,7 +185,7 @@ def _show_summary(console: Console, statuses: Mapping[Trial, str | None], store:
         table.add_row(sweep, *(str(count[status]) for status in shown))
     console.print(table)
     bad = [trial for trial, status in statuses.items() if status != "ok"]
-    where = "" if store.root == Path("results").resolve() else f" --results {store.root}"
+    where = results_option(store.root)
     for trial in bad[:10]:
         command = f"python -m bench show {trial.id[:12]}{where}"
         console.print(f"{statuses[trial]} {trial.label}: {command}", markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.markdown import Markdown
 from rich.table import Table
 
+from bench.commands import run_again
 from bench.errors import UserError
 from bench.options import nearest
 from bench.printing import print_line, print_table
@@ -80,7 +81,7 @@ def show_published(key: str, console: Console) -> None:
 def show_trial(prefix: str, results: Path, console: Console) -> int:
     """Prints the trial whose id begins with `prefix`: 0 where it ended ok, else 1.
 
-    Raises UserError where no trial's id does, or several trials' ids do.
+    Raises UserError where no trial's id does, several trials' ids do, or its record does not say what was run.
     """
     store = Store(results)
     found = store.read()
@@ -91,14 +92,15 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     def line(name: str, value: Any) -> None:
         console.print(f"{name:18} {_plain(value)}", markup=False, highlight=False, soft_wrap=True)
 
-    spec = record["spec"]
+    try:
+        planned = _planned(record)
+    except (KeyError, TypeError) as other:
+        where = f"the record of {trial_id} in {store.root}"
+        raise UserError(f"{where} does not say what was run; a run of its sweep with --force writes it anew") from other
     line("trial", trial_id)
-    line("sweep", f"{record['sweep']} at {record['scale']} scale")
-    for name, options in (("dataset", "options"), ("method", "params")):
-        line(name, f"{spec[name]['name']} version {spec[name]['version']} {json.dumps(spec[name][options])}")
-    line("seed", spec["seed"])
-    line("budget", json.dumps(spec["budget"]))
-    line("again with", f"python -m bench run sweeps.toml --scale {record['scale']} --only {trial_id[:12]} --force")
+    for name, value in planned.items():
+        line(name, value)
+    line("again with", run_again(trial_id, record["scale"], results))
     if rows.empty:
         console.print("it has not run yet")
         return 1
@@ -121,6 +123,15 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     for path in store.artifacts(trial_id).values():
         line("artifact", path)
     return 0 if first["status"] == "ok" else 1
+
+
+def _planned(record: Mapping[str, Any]) -> dict[str, str]:
+    """What a trial's record says was to be run, in words by name. Raises KeyError or TypeError for another record."""
+    spec = record["spec"]
+    told = {"sweep": f"{record['sweep']} at {record['scale']} scale"}
+    for name, options in (("dataset", "options"), ("method", "params")):
+        told[name] = f"{spec[name]['name']} version {spec[name]['version']} {json.dumps(spec[name][options])}"
+    return {**told, "seed": str(spec["seed"]), "budget": json.dumps(spec["budget"])}
 
 
 def find_trial(prefix: str, found: Results, where: Path) -> str:

@@ -21,6 +21,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+TRIAL_ID = re.compile(r"[0-9a-f]{8,64}")
 CONDITION = re.compile(r"\s*([\w-]+)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*")
 
 
@@ -28,11 +29,19 @@ class ConditionError(UserError):
     """A condition of --where that cannot be read, or that no trial can meet."""
 
 
-def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, seeds: int | None) -> list[Trial]:
+def select(
+    sweeps: Sequence[Sweep],
+    *,
+    only: Sequence[str],
+    everything: bool,
+    seeds: int | None,
+    recorded: Callable[[str], Sequence[Trial]] = lambda prefix: (),
+) -> list[Trial]:
     """The trials to run, in the order of the file.
 
     only: patterns SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET with * and ?, or the beginning of a trial id (8 digits
     at least). Optional sweeps take part when a pattern names them, or with `everything`.
+    recorded: the trials that results know by the beginning of an id; asked where no sweep plans such a trial.
 
     Raises UnknownNameError for a pattern that matches nothing, with near matches.
     """
@@ -43,6 +52,9 @@ def select(sweeps: Sequence[Sweep], *, only: Sequence[str], everything: bool, se
         matched = [
             t for t in trials if _matches(pattern, t) and (everything or t.sweep not in optional or _names(pattern, t))
         ]
+        if not matched and TRIAL_ID.fullmatch(pattern):
+            matched = list(recorded(pattern))
+            trials += matched
         if not matched:
             near = {"/".join((t.sweep, t.method.name, t.dataset.name)[: pattern.count("/") + 1]) for t in trials}
             raise UnknownNameError(f'--only "{pattern}" matches no trial: {nearest(pattern, near)}')
@@ -56,7 +68,8 @@ def where(trials: Sequence[Trial], conditions: Sequence[str]) -> list[Trial]:
     """The trials that meet all conditions, such as "dim<=64" or "method=w2gn".
 
     A name is kind, dataset, method, seed, an option of the dataset or a hyperparameter of the method; a trial without
-    such an option does not meet the condition. Numbers compare as numbers; = and != take texts too, and lists as 128x64.
+    such an option does not meet the condition. Numbers compare as numbers; = and != also take texts, and lists as
+    128x64.
 
     Raises ConditionError for a condition that is none, names nothing any trial has, or leaves no trial.
     """

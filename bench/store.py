@@ -324,10 +324,10 @@ class Store:
             empty = [name for name in IDENTIFYING if table[name].null_count]
             if empty:
                 return None, f"{path}: not a file of ours, its column {empty[0]} has a line without a value"
-            # What files are named after must not lead out of the folder.
-            paths = {text for name in ("sweep", "trial_id") for text in table[name].unique().to_pylist()}
-            if not all(map(NAME.fullmatch, paths)):
-                return None, f"{path}: not a file of ours, its sweep or trial is no plain name"
+            # Files are named after these, and commands that people type state them.
+            names = {text for name in ("sweep", "scale", "trial_id") for text in table[name].unique().to_pylist()}
+            if not all(map(NAME.fullmatch, names)):
+                return None, f"{path}: not a file of ours, its sweep, scale or trial is no plain name"
             metadata = table.schema.metadata or {}
             trial_record(metadata.get(b"trial", b"{}"))
             made_from = members(metadata) or {}

@@ -7,7 +7,7 @@ not metrics across seeds, which are functions of several trials. Recorded result
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from rich.console import Console
 from bench.differences import curve_differences, environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
 from bench.execution import execute
-from bench.identity import Setting, Trial
+from bench.identity import Trial
 from bench.listing import find_trial
 from bench.metrics.base import all_metrics
-from bench.options import options_of
+from bench.printing import print_line
 from bench.progress import RunDisplay
-from bench.registry import UnknownNameError, find_dataset, find_method, part_versions
+from bench.recorded import changes_since
 from bench.selection import on_cpu
 from bench.store import ROW_SCHEMA, Results, Store
 from datasets.cache import data_root
@@ -46,7 +46,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Rerun:
     """A trial's recorded run beside its new one; columns as `bench.differences` gives them.
 
     points: how many points the recorded curves have.
@@ -87,9 +87,9 @@ def verify_trials(
         drawn = sample_trials(found.rows, sample)
         if drawn.empty:
             raise UserError(f"no trial in {store.root} has ended ok: there is nothing to draw from")
-        _line(console, f"{len(drawn)} drawn of the trials that ended ok:")
+        print_line(console, f"{len(drawn)} drawn of the trials that ended ok:")
         for sweep, method, trial_id in drawn.itertuples(index=False):
-            _line(console, f"  {trial_id[:12]} {sweep}/{method}")
+            print_line(console, f"  {trial_id[:12]} {sweep}/{method}")
         keys += list(zip(drawn["sweep"], drawn["trial_id"], strict=True))
     recorded = [_recorded(sweep, trial_id, store) for sweep, trial_id in dict.fromkeys(keys)]
     trials = [each.trial for each in recorded if each.trial and not each.unfit]
@@ -105,7 +105,7 @@ def verify_trials(
     _show(console, verdicts, _across_seeds(trials))
     if not completed:
         return INTERRUPTED
-    same = all(isinstance(verdict, Comparison) and verdict.same for verdict in verdicts.values())
+    same = all(isinstance(verdict, Rerun) and verdict.same for verdict in verdicts.values())
     return ALL_SAME if same else NOT_ALL_SAME
 
 
@@ -131,46 +131,6 @@ def sample_trials(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return trials.drop(columns="turn").head(count).reset_index(drop=True)
 
 
-def changes_since(trial: Trial) -> list[str]:
-    """What the code no longer has as the trial was recorded with, a sentence each: its numbers would not be the same.
-
-    Looks at names, options and versions of method, dataset (and its parts) and metrics.
-    """
-    found: list[str] = []
-    try:
-        method = find_method(trial.method.name)
-        found += _version_change("method", trial.method, method.version)
-        found += [f"method {trial.method.name} has no option {o}" for o in _gone(trial.method, options_of(method))]
-    except UnknownNameError as error:
-        found.append(str(error))
-    try:
-        dataset = find_dataset(trial.dataset.name)
-        found += _version_change("dataset", trial.dataset, dataset.version)
-        found += [f"dataset {trial.dataset.name} has no option {o}" for o in _gone(trial.dataset, options_of(dataset))]
-        parts = part_versions(trial.dataset.parts)
-        for name, version in trial.dataset.parts.items():
-            found += _version_change("part of the dataset", Setting(name, {}, version), parts[name])
-    except UnknownNameError as error:
-        found.append(str(error))
-    for metric in trial.metrics:
-        known = all_metrics().get(metric.name)
-        if known is None:
-            found.append(f'no metric "{metric.name}"')
-        else:
-            found += _version_change("metric", metric, known.version)
-            found += [f"metric {metric.name} has no option {o}" for o in _gone(metric, known.options)]
-    return found
-
-
-def _version_change(what: str, recorded: Setting, now: int) -> Iterator[str]:
-    if recorded.version != now:
-        yield f"{what} {recorded.name} was version {recorded.version} and is now {now}"
-
-
-def _gone(recorded: Setting, options: Mapping[str, object]) -> list[str]:
-    return sorted(recorded.options.keys() - options.keys())
-
-
 def _recorded_keys(trial_id: str, found: Results) -> list[tuple[str, str]]:
     """(sweep, trial_id) of each sweep that has rows of a trial; of the sweep that plans it where none has."""
     sweeps = found.rows.loc[found.rows["trial_id"] == trial_id, "sweep"].unique()
@@ -194,14 +154,14 @@ def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
     return Recorded(trial_id, sweep, trial, "; ".join(changes) or None)
 
 
-def _compare(sweep: str, trial_id: str, store: Store, again: Store) -> Comparison | str:
+def _compare(sweep: str, trial_id: str, store: Store, again: Store) -> Rerun | str:
     """The comparison, or why there is none."""
     first, second = (_rows(sweep, trial_id, of) for of in (store, again))
     outcome = second.iloc[0]
     if outcome["status"] != "ok":
         return f"this time it ended {outcome['status']}: {outcome['error_type']}: {outcome['error']}"
     curves = [of.read_curves([trial_id], sweep) for of in (store, again)]
-    return Comparison(
+    return Rerun(
         number_differences(first, second),
         curve_differences(*curves),
         environment_differences(first, second),
@@ -218,40 +178,36 @@ def _across_seeds(trials: Sequence[Trial]) -> list[str]:
     return sorted({metric.name for t in trials for metric in t.metrics if all_metrics()[metric.name].across_seeds})
 
 
-def _show(console: Console, verdicts: Mapping[Recorded, Comparison | str], across: Sequence[str]) -> None:
+def _show(console: Console, verdicts: Mapping[Recorded, Rerun | str], across: Sequence[str]) -> None:
     for each, verdict in verdicts.items():
         where = f"{each.trial_id[:12]} {each.label}"
         if isinstance(verdict, str):
-            _line(console, f"not compared      {where}: {verdict}")
+            print_line(console, f"not compared      {where}: {verdict}")
             continue
         told = "bitwise the same" if verdict.same else "different"
         numbers = f"{verdict.numbers['same'].sum()} of {len(verdict.numbers)} numbers the same"
-        _line(console, f"{told:16}  {where}: {numbers}, curves: {_curves(verdict)}")
+        print_line(console, f"{told:16}  {where}: {numbers}, curves: {_curves(verdict)}")
         if not verdict.numbers["same"].all():
-            _line(console, worst_numbers(verdict.numbers, "recorded", "again"))
+            print_line(console, worst_numbers(verdict.numbers, "recorded", "again"))
     _show_environments(console, verdicts)
     if across:
-        _line(console, f"metrics across seeds are not verified: {', '.join(across)}")
-    same = sum(isinstance(verdict, Comparison) and verdict.same for verdict in verdicts.values())
-    _line(console, f"{same} of {len(verdicts)} trials came out bitwise the same; times are not compared")
+        print_line(console, f"metrics across seeds are not verified: {', '.join(across)}")
+    same = sum(isinstance(verdict, Rerun) and verdict.same for verdict in verdicts.values())
+    print_line(console, f"{same} of {len(verdicts)} trials came out bitwise the same; times are not compared")
 
 
-def _curves(verdict: Comparison) -> str:
+def _curves(verdict: Rerun) -> str:
     if verdict.curves.empty:
         return f"the same at {verdict.points} points" if verdict.points else "none"
     first = verdict.curves.iloc[0]
     return f"differ from step {first['step']} of {first['stage']} on, {first['name']} first"
 
 
-def _show_environments(console: Console, verdicts: Mapping[Recorded, Comparison | str]) -> None:
+def _show_environments(console: Console, verdicts: Mapping[Recorded, Rerun | str]) -> None:
     """What is different from when they were recorded, trials with the same differences together."""
     groups: dict[str, list[str]] = {}
     for each, verdict in verdicts.items():
-        if isinstance(verdict, Comparison) and len(verdict.environment):
+        if isinstance(verdict, Rerun) and len(verdict.environment):
             groups.setdefault(in_words(verdict.environment), []).append(each.trial_id[:12])
     for text, ids in groups.items():
-        _line(console, f"environment, recorded → now: {text} ({', '.join(ids)})")
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, f"environment, recorded → now: {text} ({', '.join(ids)})")

@@ -74,7 +74,8 @@ def test_show_tells_everything_of_a_trial(
     capsys.readouterr()
     assert main(["show", trial[:8], "--results", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    for fragment in (trial, "identity", "l2-uvp", "4096", "git_sha", f"--only {trial[:12]} --force"):
+    again = f"--only {trial[:16]} --force --results {tmp_path}"
+    for fragment in (trial, "identity", "l2-uvp", "4096", "git_sha", again):
         assert fragment in printed
 
 
@@ -82,7 +83,14 @@ def test_show_tells_everything_of_a_published_table(capsys: pytest.CaptureFixtur
     assert main(["show", "w2gn/gaussians"]) == 0
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if "| LSOT (Large-scale OT) | Gaussian pair D=8 |" in line)
-    for fragment in ("| 7.5 |", "| lsot map=barycentric |", "| gaussians dim=8 |", "| l2-uvp |", "| test |", "| 1,024 |"):
+    for fragment in (
+        "| 7.5 |",
+        "| lsot map=barycentric |",
+        "| gaussians dim=8 |",
+        "| l2-uvp |",
+        "| test |",
+        "| 1,024 |",
+    ):
         assert fragment in line
     assert "theirs is trained with settings that are published nowhere" in printed
     assert main(["show", "w2gn/gausians"]) == 2

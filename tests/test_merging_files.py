@@ -135,7 +135,7 @@ def test_a_row_file_s_own_words_cannot_lead_out_of_the_folder(tmp_path: Path, ma
     add(a, "short", {"mse": 1.0})
     _, printed = merge(tmp_path / "out", a)
     assert f"{Y}.parquet: not a file of ours, its record of the trial is not one of ours" in printed
-    assert f"{Z}.parquet: not a file of ours, its sweep or trial is no plain name" in printed
+    assert f"{Z}.parquet: not a file of ours, its sweep, scale or trial is no plain name" in printed
     assert "short.parquet: its rows are not of the one trial" in printed
     assert [path.stem for path in (tmp_path / "out" / "rows").rglob("*.parquet")] == [X]
 
@@ -191,6 +191,15 @@ def test_an_unreadable_plan_in_the_folder_is_kept_aside_and_named(tmp_path: Path
     found = Store(out).read()
     assert found.planned == {("s", "quick"): [Y]}
     assert found.problems == []
+
+
+def test_a_record_that_does_not_say_what_was_run_is_told_by_show(
+    machines: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, _ = machines
+    add(a, X, {"mse": 1.0})
+    assert main(["show", X[:8], "--results", str(a)]) == 2
+    assert f"the record of {X} in {a} does not say what was run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("metadata", [{"members": "[1]"}, {"trial": "[]"}, {"trial": "5"}, {"members": '{"../x": ""}'}])

@@ -15,8 +15,9 @@ from bench.cli import main
 from bench.driver import run_sweeps
 from bench.errors import UserError
 from bench.identity import Resources, Setting, Trial
+from bench.recorded import changes_since
 from bench.store import Store
-from bench.verification import changes_since, sample_trials, verify_trials
+from bench.verification import sample_trials, verify_trials
 from methods.transport.identity import Identity
 
 PAIRS = """

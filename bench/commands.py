@@ -1,0 +1,18 @@
+"""Command lines that the harness tells people to type."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+DEFAULT = Path("results")
+
+
+def results_option(results: Path) -> str:
+    """What a command needs to find these results: " --results DIR", or nothing where they lie in the default folder."""
+    return "" if results.resolve() == DEFAULT.resolve() else f" --results {shlex.quote(str(results))}"
+
+
+def run_again(trial_id: str, scale: str, results: Path) -> str:
+    """The command that runs a trial of these results, whether or not it has run before."""
+    return f"python -m bench run sweeps.toml --scale {scale} --only {trial_id[:16]} --force{results_option(results)}"
