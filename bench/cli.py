@@ -56,10 +56,12 @@ exit status:
 
 MERGE_EPILOG = """\
 Nothing in the folders named is changed; --out may be a results folder already, and what it holds takes part. Of runs of
-a trial with the same numbers the one that started first is kept. Of runs with different numbers all are: the one that
-started first among the rows, the others in conflicts/1, conflicts/2, …, results folders of their own, listed in
-conflicts.parquet. A trial that ended ok or diverged is kept rather than one that failed, timed out or got lost. Files
-that cannot be read are named and skipped. A merge that was stopped goes on when the command is given again.
+a trial with the same numbers one is kept: one with curves and artifacts, and of such the one that started first. Of
+runs with different numbers all are: the one that started first among the rows, the others in conflicts/1, conflicts/2,
+…, results folders of their own, listed in conflicts.parquet. A run that --out has among its rows stays there. But a
+trial that ended ok is kept rather than one that diverged, and either rather than one that failed, timed out or got
+lost. Files that cannot be read, symbolic links and foreign folders are named and skipped. A merge that was
+stopped goes on when the command is given again.
 
 exit status:
   0  no trial came out differently in two folders
@@ -270,7 +272,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id; "
+        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id, planned "
+        "or on record in --results; "
         "may be given several times",
     )
     where(added)

@@ -61,10 +61,16 @@ def _take_places(fresh: Path, out: Path) -> None:
 
 
 def _earlier(out: Path) -> list[str]:
-    """The files of the earlier report that are there; whatever the list says, none outside of `out`."""
+    """The files of the earlier report that are there; whatever the list says, none outside of `out`, and no folders."""
     try:
         names = (out / MANIFEST).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     root = out.resolve()
-    return [name for name in names if name and (out / name).parent.resolve().is_relative_to(root)]
+    return [
+        name
+        for name in names
+        if ".." not in Path(name).parts
+        and (out / name).is_file()
+        and (out / name).parent.resolve().is_relative_to(root)
+    ]
