@@ -272,9 +272,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id, planned "
-        "or on record in --results; "
-        "may be given several times",
+        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?, or the first 8 or more digits of a trial id, "
+        "planned or on record in --results; may be given several times",
     )
     where(added)
     added.add_argument("--all", action="store_true", help="also the sweeps marked optional = true")
