@@ -1,6 +1,6 @@
 """Made-up results in the shape of a large study: three sweeps, 30 methods, 20 metrics, 10,000 trials with their curves.
 
-python benchmarks/synthetic_results.py FOLDER writes them, for looking at the report on them by hand.
+python -m benchmarks.synthetic_results FOLDER writes them, for looking at the report on them by hand.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ from bench.report.trial_view import listing, trial_views
 from bench.store import Store
 
 LARGE = 1_000
-"""Trials from which on the charts are drawn by another process."""
+"""Files of rows from which on another process helps."""
+PYTHON_TEXTS = ("mode.string_storage", "python")
+"""An option of pandas, and its value."""
 
 
 def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = None) -> Path:
@@ -43,45 +45,49 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
     Published numbers are those of `results_dir`/published where there is such a folder, else those of the repository.
     Files that cannot be read or exported are named on that page. Raises ReportError where `out_dir` refuses.
     """
-    store = Store(results_dir)
-    results = sound(store.read())
-    problems = list(results.problems)
-    published = _published(store, problems)
-    quoted = {str(metric): int(number) for metric, number in published["metric"].value_counts().items()}
-    found = sections(results, quoted)
-    colors = method_colors(
-        (setting.method, setting.family) for section in found for setting in section.settings.values()
-    )
-    curves = store.read_curves([trial_id for section in found for trial_id in section.records])
-    with replacing(Path(out_dir)) as folder, _drawers(found) as drawers:
+    store, out = Store(results_dir), Path(out_dir)
+    # Frames are cut up and turned into lines all the time: as Python's own, their texts take half the time of Arrow's.
+    with pd.option_context(*PYTHON_TEXTS), replacing(out) as folder, _helper(store) as helper:
+        reading = helper.submit(store.read_curves)
+        results = sound(store.read())
+        problems = list(results.problems)
+        published = _published(store, problems)
+        quoted = {str(metric): int(number) for metric, number in published["metric"].value_counts().items()}
+        found = sections(results, quoted)
+        colors = method_colors(
+            (setting.method, setting.family) for section in found for setting in section.settings.values()
+        )
         to = Addresses.of(found)
         seen = _pictures(store, found, colors, to, folder, problems)
+        curves = reading.result()
+        runs = runs_by_trial(curves)
+        site = Site(folder, to, colors, changed=changes is not None)
+        writing = helper.submit(_write_trials, site, found, runs, seen)
         views, drawn = [], []
         for section in found:
             views.append(_view(section, published, curves, colors, seen))
-            drawn.append(drawers.submit(export_charts, views[-1].all_charts, folder))
+            drawn.append(helper.submit(export_charts, views[-1].all_charts, folder))
         papers = paper_views(found, published, results.rows)
-        site = Site(folder, to, colors)
         if changes is not None:
-            site.menu.append(("What changed", "changes.html"))
             site.write("changes.html", "changes.html", changes=changes)
             site.write_text("changes.csv", changes.cells.to_csv(index=False))
         problems += export_tables([(view.section, view.boards) for view in views], folder)
-        _write_pages(site, views, papers, runs_by_trial(curves))
+        _write_pages(site, views, papers, runs)
+        writing.result()
         problems += site.write_assets() + [problem for charts in drawn for problem in charts.result()]
         site.write("index.html", "index.html", views=views, papers=papers, results_dir=store.root, problems=problems)
-    return Path(out_dir) / ENTRANCE
+    return out / ENTRANCE
 
 
-def _drawers(found: Sequence[Section]) -> Executor:
-    """What draws the charts that are exported: for a large report another process, beside the pages.
+def _helper(store: Store) -> Executor:
+    """What reads curves, writes the pages of trials and draws the charts that are exported, beside the rest.
 
-    A thread gains nothing, as vl_convert holds the interpreter's lock, and a process takes a second to start. It
-    starts afresh: vl_convert's engine does not survive a fork.
+    For a large report it is another process, which takes seconds to start; a thread would wait for the interpreter's
+    lock. It starts afresh: vl_convert's engine does not survive a fork.
     """
-    if sum(len(section.trials) for section in found) < LARGE:
+    if len(list((store.root / "rows").glob("*/*"))) < LARGE:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(1, get_context("spawn"), pd.set_option, PYTHON_TEXTS)
 
 
 def _published(store: Store, problems: list[str]) -> pd.DataFrame:
@@ -128,10 +134,18 @@ def _view(
     return SweepView(section, tables, charts, across, seen, published_table(published, *section.published))
 
 
+def _write_trials(
+    site: Site, found: Sequence[Section], runs: Mapping[str, list[Run]], seen: Mapping[str, list[Picture]]
+) -> None:
+    """The pages of the trials. runs: the curves of each; seen: the pictures of those that have any."""
+    for trial in trial_views(found, runs, seen, site.colors):
+        site.write(site.to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
+
+
 def _write_pages(
     site: Site, views: Sequence[SweepView], papers: Sequence[PaperView], runs: Mapping[str, list[Run]]
 ) -> None:
-    """All pages but the one one enters by. runs: the curves of each trial."""
+    """All pages but those of trials, and the one one enters by. runs: the curves of each trial."""
     to, colors = site.to, site.colors
     for view in views:
         site.write(to.sweeps[view.section.slug], "sweep.html", view=view, charted=bool(view.all_charts))
@@ -139,7 +153,5 @@ def _write_pages(
         site.write(to.papers[paper.slug], "paper.html", paper=paper)
     for name, address in to.methods.items():
         site.write(address, "method.html", method=MethodView.of(name, views, runs, colors[name]))
-    for trial in trial_views(views, runs, colors):
-        site.write(to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
     site.write("trials.html", "trials.html", views=views, methods=sorted(to.methods))
     site.write_text("data/trials.js", listing(views, to.trials))

@@ -86,7 +86,7 @@ def _grid(path: Path, folder: Path) -> Picture:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: not a readable PNG ({type(error).__name__})") from error
     folder.mkdir(parents=True, exist_ok=True)
-    pixels.save(folder / path.name, "PNG")
+    pixels.save(folder / path.name, "PNG", compress_level=1)  # a third of the time, a tenth more bytes
     zoom = max(1, 2 * SMALL // pixels.width) if pixels.width < SMALL else 1
     return Picture(path.name, caption, zoom * pixels.width, zoom * pixels.height, file=path.name)
 

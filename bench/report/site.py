@@ -31,23 +31,36 @@ LOCAL = "'self' file:"
 
 
 class Site:
-    """Writes pages into a folder: each by its address there, from a template and what this shows."""
+    """Writes pages into a folder: each by its address there, from a template and what this shows.
 
-    def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str]) -> None:
+    changed: whether there is a page of changes. A site can be handed to another process.
+    """
+
+    def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str], *, changed: bool = False) -> None:
         self.folder, self.to, self.colors = folder, to, colors
         self.menu = [("Overview", "index.html"), ("Papers", "index.html#papers"), ("Methods", "index.html#methods")]
-        self.menu += [("Trials", "trials.html")]
-        self._templates = Environment(
+        self.menu += [("Trials", "trials.html")] + [("What changed", "changes.html")] * changed
+        self._templates = self._environment()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_templates"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._templates = self._environment()
+
+    def _environment(self) -> Environment:
+        made = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
         )
-        self._templates.filters |= {"embedded": embedded, "leading": _leading, "methods": methods, "told": told}
-        self._templates.globals |= {
-            "to": to,
-            "colors": colors,
+        made.filters |= {"embedded": embedded, "leading": _leading, "methods": methods, "told": told}
+        made.globals |= {
+            "to": self.to,
+            "colors": self.colors,
             "format": formatting,
             "MISSING": MISSING,
             "provenance": PROVENANCE,
@@ -56,6 +69,7 @@ class Site:
             "here": LOCAL,
             "charted": False,
         }
+        return made
 
     def write(self, address: str, template: str, **shown: Any) -> None:
         """Writes a page. `address` is relative to the report's folder; a page with charts is given `charted=True`."""

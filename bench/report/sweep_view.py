@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -83,7 +84,7 @@ class SweepView:
     def all_charts(self) -> list[Chart]:
         return [*self.across.charts, *self.charts]
 
-    @property
+    @cached_property
     def tuned(self) -> list[Line]:
         """Each method at its defaults beside its best setting: the lines of `across.tuned`, means as texts too."""
         lines = as_lines(self.across.tuned)
@@ -94,7 +95,7 @@ class SweepView:
                 line[f"{name}_text"] = formatting.ABSENT if mean is None else formatting.measurement(mean, half_width)
         return lines
 
-    @property
+    @cached_property
     def failed(self) -> pd.DataFrame:
         trials = self.section.trials
         return trials[~trials["status"].isin(["ok", MISSING])]

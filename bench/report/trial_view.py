@@ -10,7 +10,7 @@ from typing import Any
 from bench.report.columns import DATASET, told_protocol
 from bench.report.lines import Run, panel
 from bench.report.pictures import Picture
-from bench.report.records import PROVENANCE, option_text
+from bench.report.records import PROVENANCE, Section, option_text
 from bench.report.sweep_view import Line, SweepView, as_lines, budget_text
 
 RUN = "python -m bench run sweeps.toml"
@@ -21,13 +21,13 @@ MEASURED = ["trial_id", "metric", "table", "split", "value", "n_samples", "proto
 class TrialView:
     """A trial with everything of it.
 
-    line: its line among the section's trials. views: the sweeps it stands in; rows are those of the first. environment:
+    line: its line among the section's trials. sections: those it stands in; rows are those of the first. environment:
     (name, value) of what is known of it. siblings: the same with other seeds.
     """
 
     line: Line
     record: Mapping[str, Any]
-    views: list[SweepView]
+    sections: list[Section]
     rows: list[Line]
     environment: list[tuple[str, Any]]
     siblings: list[Line]
@@ -52,44 +52,47 @@ class TrialView:
 
     @property
     def command(self) -> str:
-        return f"{RUN} --scale {self.views[0].section.scale} --only {self.line['trial_id'][:16]} --force"
+        return f"{RUN} --scale {self.sections[0].scale} --only {self.line['trial_id'][:16]} --force"
 
 
 def trial_views(
-    views: Sequence[SweepView], runs: Mapping[str, list[Run]], colors: Mapping[str, str]
+    found: Sequence[Section],
+    runs: Mapping[str, list[Run]],
+    pictures: Mapping[str, list[Picture]],
+    colors: Mapping[str, str],
 ) -> Iterator[TrialView]:
-    """Each trial once, with all sweeps it stands in. runs: the curves of each trial."""
-    sweeps: dict[str, list[SweepView]] = {}
-    for view in views:
-        for trial_id in view.section.records:
-            sweeps.setdefault(trial_id, []).append(view)
+    """Each trial once, with all sections it stands in. runs, pictures: of the trials that have any."""
+    places: dict[str, list[Section]] = {}
+    for section in found:
+        for trial_id in section.records:
+            places.setdefault(trial_id, []).append(section)
     told: dict[tuple[Any, ...], str] = {}
-    for view in views:
-        measured = _by_trial(as_lines(view.section.rows[MEASURED]))
-        trials = as_lines(view.section.trials)
+    for section in found:
+        measured = _by_trial(as_lines(section.rows[MEASURED]))
+        trials = as_lines(section.trials)
         seeds: dict[tuple[Any, ...], list[Line]] = {}
         for line in trials:
             seeds.setdefault((line["setting"], *(line[name] for name in DATASET)), []).append(line)
         for line in trials:
             trial_id = line["trial_id"]
-            if sweeps[trial_id][0] is not view:
+            if places[trial_id][0] is not section:
                 continue  # it has its page already
             rows = measured.get(trial_id, [])
             for row in rows:
                 key = (row["metric"], row["n_samples"], row["split"], row["protocol"], row["metric_version"])
                 if key not in told:
-                    told[key] = told_protocol(row, view.section.outputs[row["metric"]]["source"])
+                    told[key] = told_protocol(row, section.outputs[row["metric"]]["source"])
                 row["how"] = told[key]
             same = seeds[(line["setting"], *(line[name] for name in DATASET))]
             yield TrialView(
                 line,
-                view.section.records[trial_id],
-                sweeps[trial_id],
+                section.records[trial_id],
+                places[trial_id],
                 rows,
                 [(name, line[name]) for name in PROVENANCE if line[name] is not None],
                 [other for other in same if other["trial_id"] != trial_id],
                 [panel([run], run.title, colors[line["method"]]) for run in runs.get(trial_id, [])],
-                view.pictures.get(trial_id, []),
+                pictures.get(trial_id, []),
             )
 
 
