@@ -131,7 +131,7 @@ def test_every_number_leads_to_a_trial_with_its_settings_and_its_command(
     for sweep in ("gaussians", "mnist"):
         for trial_id in section_of(store, sweep).trials["trial_id"]:
             text = pages[f"trials/{trial_id}.html"].text
-            assert f"--scale quick --only {trial_id[:16]} --force" in text
+            assert f"--scale quick --only {trial_id[:16]} --force --results {store.root}" in text
             assert trial_id in text
     boards = (page.parent / "sweeps" / "gaussians-quick.html").read_text().partition('id="across"')[0]
     cells = re.findall(r'<td[^>]* data-sort="[\d.e-]+">(.*?)</td>', boards, re.DOTALL)
@@ -190,12 +190,15 @@ def test_hostile_names_stay_in_the_report_s_folder(tmp_path: Path, monkeypatch: 
     store = Store(tmp_path / "results")
     for trial in trials[2:]:
         store.write_rows(trial.rows(), trial.record)
-    store.write_plan("s", "quick", {**plan, "../../../evil": trials[0].record}, extend=False)
+    store.write_plan("s", "quick", plan, extend=False)
+    store.write_plan("id", "quick", {"../../../evil": trials[2].record}, extend=False)
+    store.write_plan("record", "quick", {trials[0].id: trials[0].record}, extend=False)
     page = write_report(tmp_path / "results", tmp_path / "here" / "reports")
     written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {"results", "here"}
-    assert {path.name for path in (page.parent / "methods").iterdir()} == {"ae.html", "up-b.html", "UP-b-2.html"}
+    assert {path.name for path in (page.parent / "methods").iterdir()} == {"up-b.html", "UP-b-2.html"}
     assert "&lt;b&gt;" in (page.parent / "methods" / "up-b.html").read_text()
+    assert page.read_text().count("not a readable plan (not all that it lists are trials)") == 2
 
 
 def test_no_text_can_end_a_script_element():

@@ -62,7 +62,7 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         curves = reading.result()
         runs = runs_by_trial(curves)
         site = Site(folder, to, colors, changed=changes is not None)
-        writing = helper.submit(_write_trials, site, found, runs, seen)
+        writing = helper.submit(_write_trials, site, found, runs, seen, results_dir)
         views, drawn = [], []
         for section in found:
             views.append(_view(section, published, curves, colors, seen))
@@ -135,10 +135,14 @@ def _view(
 
 
 def _write_trials(
-    site: Site, found: Sequence[Section], runs: Mapping[str, list[Run]], seen: Mapping[str, list[Picture]]
+    site: Site,
+    found: Sequence[Section],
+    runs: Mapping[str, list[Run]],
+    seen: Mapping[str, list[Picture]],
+    results_dir: Path,
 ) -> None:
     """The pages of the trials. runs: the curves of each; seen: the pictures of those that have any."""
-    for trial in trial_views(found, runs, seen, site.colors):
+    for trial in trial_views(found, runs, seen, site.colors, results_dir):
         site.write(site.to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bench.commands import run_again
 from bench.report.columns import DATASET, told_protocol
 from bench.report.lines import Run, panel
 from bench.report.pictures import Picture
 from bench.report.records import PROVENANCE, Section, option_text
 from bench.report.sweep_view import Line, SweepView, as_lines, budget_text
 
-RUN = "python -m bench run sweeps.toml"
 MEASURED = ["trial_id", "metric", "table", "split", "value", "n_samples", "protocol", "metric_version", "reason"]
 
 
@@ -22,7 +23,7 @@ class TrialView:
     """A trial with everything of it.
 
     line: its line among the section's trials. sections: those it stands in; rows are those of the first. environment:
-    (name, value) of what is known of it. siblings: the same with other seeds.
+    (name, value) of what is known of it. siblings: the same with other seeds. command: runs it again.
     """
 
     line: Line
@@ -33,6 +34,7 @@ class TrialView:
     siblings: list[Line]
     panels: list[str]
     pictures: list[Picture]
+    command: str
 
     @property
     def changed(self) -> Mapping[str, Any]:
@@ -50,18 +52,15 @@ class TrialView:
     def budget(self) -> str:
         return budget_text(self.record["spec"]["budget"])
 
-    @property
-    def command(self) -> str:
-        return f"{RUN} --scale {self.sections[0].scale} --only {self.line['trial_id'][:16]} --force"
-
 
 def trial_views(
     found: Sequence[Section],
     runs: Mapping[str, list[Run]],
     pictures: Mapping[str, list[Picture]],
     colors: Mapping[str, str],
+    results: Path,
 ) -> Iterator[TrialView]:
-    """Each trial once, with all sections it stands in. runs, pictures: of the trials that have any."""
+    """Each trial of these results once, with all sections it stands in. runs, pictures: of those that have any."""
     places: dict[str, list[Section]] = {}
     for section in found:
         for trial_id in section.records:
@@ -93,6 +92,7 @@ def trial_views(
                 [other for other in same if other["trial_id"] != trial_id],
                 [panel([run], run.title, colors[line["method"]]) for run in runs.get(trial_id, [])],
                 pictures.get(trial_id, []),
+                run_again(trial_id, section.scale, results),
             )
 
 
