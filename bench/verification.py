@@ -134,7 +134,7 @@ def sample_trials(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 def _recorded_keys(trial_id: str, found: Results) -> list[tuple[str, str]]:
     """(sweep, trial_id) of each sweep that has rows of a trial; of the sweep that plans it where none has."""
     sweeps = found.rows.loc[found.rows["trial_id"] == trial_id, "sweep"].unique()
-    return [(sweep, trial_id) for sweep in sorted(sweeps)] or [(found.trials[trial_id]["sweep"], trial_id)]
+    return [(sweep, trial_id) for sweep in sorted(sweeps)] or [(found.trials[trial_id].get("sweep", ""), trial_id)]
 
 
 def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
@@ -144,11 +144,12 @@ def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
         return Recorded(trial_id, sweep, None, "it has no rows to compare with")
     try:
         trial = replace(Trial.from_record(record or {}), sweep=sweep)
-    except (KeyError, TypeError) as error:
+        made = trial.id
+    except (KeyError, TypeError, ValueError) as error:
         return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness ({error!r})")
     changes = changes_since(trial)
-    if trial.id != trial_id:
-        changes.append(f"its record makes another id, {trial.id[:12]}")
+    if made != trial_id:
+        changes.append(f"its record makes another id, {made[:12]}")
     if status != "ok":
         changes.append(f"it ended {status}: there are no numbers to compare with")
     return Recorded(trial_id, sweep, trial, "; ".join(changes) or None)

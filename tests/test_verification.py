@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from bench.across import recorded_trials
 from bench.cli import main
 from bench.driver import run_sweeps
 from bench.errors import UserError
@@ -162,6 +163,20 @@ def test_a_record_that_was_altered_or_is_of_another_harness_is_not_run(results: 
     assert status == 1
     assert "its record makes another id" in printed
     assert "not of this version of the harness" in printed
+
+
+def test_a_plan_that_says_nothing_of_a_trial_or_a_record_with_no_number_stops_nothing(results: Path) -> None:
+    trial = trial_of(results, "identity")
+    store = Store(results)
+    record = trial.to_record()
+    method = {**record["spec"]["method"], "params": {"epsilon": float("nan")}}
+    store.write_rows(store.trial_rows(trial.sweep, trial.id), record | {"spec": {**record["spec"], "method": method}})
+    store.write_plan("odd", "quick", {"c" * 64: {}}, extend=False)
+    status, printed = verify(results, trial.id, "c" * 64)
+    assert status == 1
+    assert "not of this version of the harness" in printed
+    assert "no rows" in printed
+    assert trial.id not in {recorded.id for recorded in recorded_trials(store)}
 
 
 def test_a_trial_that_fails_this_time_is_said_with_its_error(results: Path) -> None:
