@@ -5,8 +5,10 @@ Reads rows and published numbers only; needs neither torch nor the methods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -47,12 +49,13 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
     """
     store, out = Store(results_dir), Path(out_dir)
     # Frames are cut up and turned into lines all the time: as Python's own, their texts take half the time of Arrow's.
-    with pd.option_context(*PYTHON_TEXTS), replacing(out) as folder, _helper(store) as helper:
+    with pd.option_context(*PYTHON_TEXTS), _uncollected(), replacing(out) as folder, _helper(store) as helper:
         reading = helper.submit(store.read_curves)
         results = sound(store.read())
         problems = list(results.problems)
         published = _published(store, problems)
-        quoted = {str(metric): int(number) for metric, number in published["metric"].value_counts().items()}
+        of_ours = published.loc[published["departure"] == "", "metric"]
+    quoted = {str(metric): int(number) for metric, number in of_ours.value_counts().items()}
         found = sections(results, quoted)
         colors = method_colors(
             (setting.method, setting.family) for section in found for setting in section.settings.values()
@@ -87,7 +90,25 @@ def _helper(store: Store) -> Executor:
     """
     if len(list((store.root / "rows").glob("*/*"))) < LARGE:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(1, get_context("spawn"), pd.set_option, PYTHON_TEXTS)
+    return ProcessPoolExecutor(1, get_context("spawn"), _start_helper)
+
+
+def _start_helper() -> None:
+    """Sets a helping process up as `write_report` does its own."""
+    pd.set_option(*PYTHON_TEXTS)
+    gc.disable()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which walks the records of all trials again and again and finds next to nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _published(store: Store, problems: list[str]) -> pd.DataFrame:
