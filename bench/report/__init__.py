@@ -55,7 +55,7 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         problems = list(results.problems)
         published = _published(store, problems)
         of_ours = published.loc[published["departure"] == "", "metric"]
-    quoted = {str(metric): int(number) for metric, number in of_ours.value_counts().items()}
+        quoted = {str(metric): int(number) for metric, number in of_ours.value_counts().items()}
         found = sections(results, quoted)
         colors = method_colors(
             (setting.method, setting.family) for section in found for setting in section.settings.values()
