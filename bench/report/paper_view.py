@@ -51,8 +51,9 @@ class PaperLine:
 class PaperView:
     """A published table beside the trials of one scale of the sweeps that name it.
 
-    heading: title and arXiv number of the paper. table: what it calls the table. summary: how often each verdict was given, in words. notes:
-    the verdicts' reasons by their numbers. protocols: how the paper measured, and where that was read.
+    heading: title and arXiv number of the paper. table: what it calls the table. summary: how often each verdict was
+    given, in words. notes: the verdicts' reasons by their numbers. protocols: how the paper measured, and where that
+    was read.
     """
 
     key: str
