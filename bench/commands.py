@@ -13,6 +13,6 @@ def results_option(results: Path) -> str:
     return "" if results.resolve() == DEFAULT.resolve() else f" --results {shlex.quote(str(results))}"
 
 
-def run_again(trial_id: str, scale: str, results: Path) -> str:
-    """The command that runs a trial of these results, whether or not it has run before."""
-    return f"python -m bench run sweeps.toml --scale {scale} --only {trial_id[:16]} --force{results_option(results)}"
+def run_again(trial_id: str, scale: str, where: str) -> str:
+    """The command that runs a trial, whether or not it has run before. where: `results_option` of its results."""
+    return f"python -m bench run sweeps.toml --scale {scale} --only {trial_id[:16]} --force{where}"

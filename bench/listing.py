@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.markdown import Markdown
 from rich.table import Table
 
-from bench.commands import run_again
+from bench.commands import results_option, run_again
 from bench.errors import UserError
 from bench.options import nearest
 from bench.printing import print_line, print_table
@@ -100,7 +100,7 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     line("trial", trial_id)
     for name, value in planned.items():
         line(name, value)
-    line("again with", run_again(trial_id, record["scale"], results))
+    line("again with", run_again(trial_id, record["scale"], results_option(results)))
     if rows.empty:
         console.print("it has not run yet")
         return 1

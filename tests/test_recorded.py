@@ -84,5 +84,5 @@ def test_an_id_that_is_not_on_record_matches_nothing(
 def test_commands_name_the_folder_of_results_unless_it_is_the_default(tmp_path: Path) -> None:
     assert results_option(Path("results")) == results_option(Path.cwd() / "results") == ""
     assert results_option(Path("two words")) == " --results 'two words'"
-    command = run_again("0123456789abcdef" * 4, "paper", Path("there"))
+    command = run_again("0123456789abcdef" * 4, "paper", results_option(Path("there")))
     assert command == "python -m bench run sweeps.toml --scale paper --only 0123456789abcdef --force --results there"

@@ -80,8 +80,11 @@ class Site:
     def write_text(self, address: str, text: str) -> None:
         """Writes a file that is no page."""
         path = self.folder / address
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.write_text(text, encoding="utf-8")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     def write_assets(self) -> list[str]:
         """Writes style and scripts; returns a sentence for what could not be made."""

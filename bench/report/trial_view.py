@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.commands import run_again
+from bench.commands import results_option, run_again
 from bench.report.columns import DATASET, told_protocol
 from bench.report.lines import Run, panel
 from bench.report.pictures import Picture
@@ -66,6 +66,7 @@ def trial_views(
         for trial_id in section.records:
             places.setdefault(trial_id, []).append(section)
     told: dict[tuple[Any, ...], str] = {}
+    where = results_option(results)
     for section in found:
         measured = _by_trial(as_lines(section.rows[MEASURED]))
         trials = as_lines(section.trials)
@@ -92,7 +93,7 @@ def trial_views(
                 [other for other in same if other["trial_id"] != trial_id],
                 [panel([run], run.title, colors[line["method"]]) for run in runs.get(trial_id, [])],
                 pictures.get(trial_id, []),
-                run_again(trial_id, section.scale, results),
+                run_again(trial_id, section.scale, where),
             )
 
 
