@@ -138,7 +138,7 @@ def test_inception_features(benchmark: BenchmarkFixture, images: np.ndarray, nam
     try:
         once(benchmark, extract_features, EXTRACTORS[name], images[:20], CPU)
     except Unmeasurable as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it names the weights that are missing, and where they are looked for
 
 
 def our_kernel_distance(first: torch.Tensor, second: torch.Tensor) -> None:

@@ -58,7 +58,7 @@ def test_lpips_of_20_images(benchmark: BenchmarkFixture, images: np.ndarray, dec
     try:
         benchmark.pedantic(lpips, (images[:20], decoded[:20]), rounds=3, warmup_rounds=1)
     except Unmeasurable as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it names the weights that are missing, and where they are looked for
 
 
 def test_sharpness(benchmark: BenchmarkFixture, decoded: np.ndarray) -> None:

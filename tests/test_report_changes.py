@@ -137,9 +137,9 @@ def test_many_changes_are_cut_and_the_rest_counted(tmp_path: Path, monkeypatch: 
     changes = compared(tmp_path, fixture.sprites(), [with_values(trial, mig=0.9) for trial in fixture.sprites()])
     monkeypatch.setattr("bench.report.changes.PRINTED_LINES", 3)
     monkeypatch.setattr("bench.report.changes.SHOWN_LINES", 2)
-    console = Console(file=io.StringIO(), width=200)
-    print_changes(changes, console)
-    assert "… and 1 more, on the page changes.html" in console.file.getvalue()  # type: ignore[attr-defined]
+    output = io.StringIO()
+    print_changes(changes, Console(file=output, width=200))
+    assert "… and 1 more, on the page changes.html" in output.getvalue()
     assert changes.tables[0][0] == "Numbers that changed, the 2 that changed most of 4"
     assert len(changes.tables[0][2]) == 2
 

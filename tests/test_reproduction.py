@@ -187,7 +187,7 @@ def test_where_the_protocol_is_not_pinned_the_spread_over_papers_is_shown(publis
 
 
 def printed(path: Path, results: Path, key: str = "w2gn/gaussians", **options: Any) -> tuple[int, str]:
-    console = Console(file=io.StringIO(), width=200)
+    output = io.StringIO()
     asked = {"scale": "quick", "conditions": ["dim<=2"], "seeds": None, "cpu": False, "run": True, "csv": None}
     status = reproduce(
         key,
@@ -197,9 +197,9 @@ def printed(path: Path, results: Path, key: str = "w2gn/gaussians", **options: A
         address=None,
         results=results,
         data=None,
-        console=console,
+        console=Console(file=output, width=200),
     )
-    return status, console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    return status, output.getvalue()
 
 
 def test_the_command_runs_what_the_table_needs_and_no_more(sweeps_file: Any, tmp_path: Path):
