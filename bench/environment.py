@@ -92,7 +92,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """The provenance columns of a row: code, versions, machine."""
-    sha, dirty = _git_state()
+    sha, dirty = git_state()
     return {
         "git_sha": sha,
         "git_dirty": dirty,
@@ -108,8 +108,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 @cache
-def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether files differ from it; None for code that is not a checkout."""
+def git_state() -> tuple[str | None, bool | None]:
+    """Commit and whether files differ from it; None for code that is not a checkout.
+
+    Code shipped to a cluster is none: its environment says from which it was (`bench.ray_session`).
+    """
+    if sha := os.environ.get("BENCH_GIT_SHA"):
+        return sha, bool(os.environ.get("BENCH_GIT_DIRTY"))
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:

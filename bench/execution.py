@@ -1,4 +1,4 @@
-"""The executors: "ray" hands trials to Ray Tune, "inline" runs them in this process. The only file that imports ray.
+"""The executors: "ray" hands trials to Ray Tune, "inline" runs them in this process.
 
 Ray executes; it is not the truth. Trials write their own rows; whatever left none when the executor is done gets its
 row here. Both executors run the same function on the same records, with the same number of threads a trial, and so
@@ -7,7 +7,6 @@ give the same numbers.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import tempfile
@@ -18,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.errors import UserError
 from bench.identity import Resources, Trial
+from bench.ray_session import ray_session
 from bench.store import Store
 from bench.trial import Outcome, missing_row, run_trial
 
@@ -35,10 +34,6 @@ class Display(Protocol):
     def ended(self, trial: Trial, outcome: Outcome) -> None: ...
 
 
-class ExecutionError(UserError):
-    """The executor cannot run at all; the message says why and what to do."""
-
-
 def execute(
     trials: Sequence[Trial],
     store: Store,
@@ -52,7 +47,7 @@ def execute(
 
     Trials that ask for more than there is are not queued: they would wait for ever. Their rows say so.
 
-    Raises ExecutionError where the executor cannot start, StoreError where results cannot be written.
+    Raises RaySessionError where Ray cannot start, StoreError where results cannot be written.
     """
     run = _run_ray if executor == "ray" else _run_inline
     before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
@@ -86,35 +81,10 @@ def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, display:
 
 
 def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None) -> None:
-    os.environ |= {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",  # the trial's row says so
-        "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    }
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # an instance of our own, which no one else can reach
-    try:
+    with ray_session(address, {trial.method.name for trial in trials}):
         import ray
         from ray import tune
-    except ImportError as error:
-        raise ExecutionError(f"Ray cannot be imported ({error}); install ray[tune] or use --executor inline") from error
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    try:
-        if address is None:
-            # Few bytes pass between driver and workers; a small store spares machines with little shared memory.
-            ray.init(include_dashboard=False, object_store_memory=150 * 2**20, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise ExecutionError(f"Ray does not start: {error}; --executor inline runs without it") from error
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of dead workers; again, rows say so
-    try:
         cluster = ray.cluster_resources()
         available = Resources(int(cluster.get("CPU", 0)), cluster.get("GPU", 0))
         placeable = _placeable(trials, available, store, display)
@@ -146,8 +116,6 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
                     failure_config=tune.FailureConfig(max_failures=1),
                 ),
             ).fit()
-    finally:
-        ray.shutdown()
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
