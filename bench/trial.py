@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.artifacts import save_picture, save_points, save_weights
 from bench.diagnostics import save_diagnostics
@@ -49,7 +50,7 @@ from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import data_root as default_root
 from datasets.cache import load_pair, load_splits
 from datasets.downloads import MissingFileError
-from methods.base import Autoencoder, Method, TransportMap
+from methods.base import Autoencoder, Method, Sampler, TransportMap
 
 ACROSS_SEEDS = "across-seeds.npz"
 """The artifact with the arrays that metrics across seeds need; see `bench.across`."""
@@ -70,19 +71,9 @@ def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Ou
     Catches what the trial raises: its row says what happened. An interrupt passes through, and leaves no row.
     Raises StoreError where the rows themselves cannot be written.
     """
-    run = _Run(trial, store, data_root, report)
+    run = Run(trial, store, data_root, report)
     with reproducible(trial.resources.cpus):
-        try:
-            run.measure()
-            outcome = Outcome("ok")
-        except DivergedError as error:
-            outcome = Outcome("diverged", "Diverged", str(error))
-        except TimedOutError as error:
-            outcome = Outcome("timeout", "TimedOut", str(error))
-        except MissingFileError as error:
-            outcome = Outcome("failed", "MissingFile", f"{_how_to_prepare(trial, data_root)} {error}")
-        except Exception as error:
-            outcome = Outcome("failed", type(error).__name__, _describe(error))
+        outcome = run.attempt()
         run.write(outcome)
     return outcome
 
@@ -92,8 +83,8 @@ def missing_row(trial: Trial, store: Store, outcome: Outcome) -> None:
     store.write_rows([{**_identity_columns(trial), **_outcome_columns(outcome)}], trial.to_record())
 
 
-class _Run:
-    """A trial under way, and what is known of it so far."""
+class Run:
+    """A trial under way, and what is known of it so far. Trials of a search run in the same way, and keep less."""
 
     def __init__(self, trial: Trial, store: Store, data_root: Path, report: Report) -> None:
         self.trial = trial
@@ -107,6 +98,20 @@ class _Run:
         self.kept: dict[str, np.ndarray] = {}  # arrays for metrics across seeds
         # What derives the random streams that all methods share.
         self.axes = {"seed": trial.seed, "dataset": [trial.dataset.name, dict(trial.dataset.options)]}
+
+    def attempt(self) -> Outcome:
+        """Measures, and says what came of it."""
+        try:
+            self.measure()
+        except DivergedError as error:
+            return Outcome("diverged", "Diverged", str(error))
+        except TimedOutError as error:
+            return Outcome("timeout", "TimedOut", str(error))
+        except MissingFileError as error:
+            return Outcome("failed", "MissingFile", f"{_how_to_prepare(self.trial, self.data_root)} {error}")
+        except Exception as error:
+            return Outcome("failed", type(error).__name__, _describe(error))
+        return Outcome("ok")
 
     def measure(self) -> None:
         """Trains and evaluates; leaves metric rows and cost behind."""
@@ -135,14 +140,12 @@ class _Run:
         method.planned_steps = (
             budget.steps if budget.steps is not None else round((budget.epochs or 0) * method.steps_per_epoch)
         )
-        batches = {
-            stage: ImageBatches(images, budget.batch_size, generator(f"{stage}-batches", **self.axes), self.device)
-            for stage in ("prepare", "train", "finish")
-        }
-        ended = EarlyStopping(self.watch, method, splits["validation"].images, budget, self.device, **self.axes)
-        self._train(method, (batches["prepare"],), lambda: (next(batches["train"]),), (batches["finish"],), ended)
-        for split in self.trial.splits:
-            evidence = ImageEvidence(
+
+        def batches(stage: str) -> ImageBatches:
+            return ImageBatches(images, budget.batch_size, generator(f"{stage}-batches", **self.axes), self.device)
+
+        def evidence_of(method: Autoencoder, split: str) -> ImageEvidence:
+            return ImageEvidence(
                 method,
                 splits[split],
                 self.device,
@@ -151,35 +154,33 @@ class _Run:
                 find_images=self._test_images,
                 cache=self.data_root,
             )
-            self._evaluate(evidence)
-        with self.store.replacing_artifacts(self.trial.id) as folder:
-            save_weights(method, folder)
-            save_diagnostics(evidence, folder)
-            if self.kept:
-                np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
+
+        training = batches("train")
+        ended = EarlyStopping(self.watch, method, splits["validation"].images, budget, self.device, **self.axes)
+        self.train(method, lambda stage: (batches(stage),), lambda: (next(training),), evidence_of, ended)
+        for split in self.trial.splits:
+            evidence = evidence_of(method, split)
+            self.evaluate(evidence)
+        self.keep(method, evidence)
 
     def _measure_map(self, dataset: PairDataset) -> None:
         method = self._build(dataset.image_shape or dataset.dim)
         assert isinstance(method, TransportMap)
         budget = self.trial.budget
         method.planned_steps = budget.steps or 0
-        pairs = {
-            stage: samplers(dataset, self.device, stage=stage, **self.axes) for stage in ("prepare", "train", "finish")
-        }
-        source, target = pairs["train"]
-        self._train(
-            method,
-            pairs["prepare"],
-            lambda: (source(budget.batch_size), target(budget.batch_size)),
-            pairs["finish"],
-        )
+
+        def pair(stage: str) -> tuple[Sampler, Sampler]:
+            return samplers(dataset, self.device, stage=stage, **self.axes)
+
+        def evidence_of(method: TransportMap, split: str) -> PairEvidence:
+            return PairEvidence(method, dataset, self.device, {**self.axes, "split": split})
+
+        source, target = pair("train")
+        self.train(method, pair, lambda: (source(budget.batch_size), target(budget.batch_size)), evidence_of)
         for split in self.trial.splits:
-            evidence = PairEvidence(method, dataset, self.device, {**self.axes, "split": split})
-            self._evaluate(evidence)
-        with self.store.replacing_artifacts(self.trial.id) as folder:
-            save_weights(method, folder)
-            save_points(evidence, folder)
-            save_picture(evidence, folder)
+            evidence = evidence_of(method, split)
+            self.evaluate(evidence)
+        self.keep(method, evidence)
 
     def _test_images(self, name: str) -> ImageSplit:
         """The test split of a dataset with its default options."""
@@ -197,24 +198,29 @@ class _Run:
         self.cost["parameters"] = sum(p.numel() for p in method.parameters())
         return method
 
-    def _train(
+    def train(
         self,
         method: Any,
-        prepare: tuple[Any, ...],
-        next_batch: Any,
-        finish: tuple[Any, ...],
+        streams: Callable[[str], tuple[Any, ...]],
+        next_batch: Callable[[], tuple[Tensor, ...]],
+        evidence_of: Callable[[Any, str], Evidence],
         ended: Callable[[int], bool] = never,
     ) -> None:
+        """Prepares, trains and finishes the method.
+
+        streams: what `prepare` and `finish` take, anew at each call. evidence_of: what a method makes of a split, for
+        subclasses that measure on the way.
+        """
         steps = method.planned_steps if method.trains else 0
         self.watch.start()
         method.train()
         try:
             seed_torch("preparation", **self.axes)
-            run_stage(self.watch, "prepare", method.prepare(*prepare))
+            run_stage(self.watch, "prepare", method.prepare(*streams("prepare")))
             seed_torch("training", **self.axes)
             run_steps(self.watch, method.train_step, steps, next_batch, ended)
             seed_torch("finishing", **self.axes)
-            run_stage(self.watch, "finish", method.finish(*finish))
+            run_stage(self.watch, "finish", method.finish(*streams("finish")))
         finally:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
@@ -222,11 +228,24 @@ class _Run:
             self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - self.watch.started}
         method.eval()
 
-    def _evaluate(self, evidence: Evidence) -> None:
+    def evaluate(self, evidence: Evidence) -> None:
+        """Adds the rows of the trial's metrics."""
         start = time.perf_counter()
         for setting in self.trial.metrics:
             self.metric_rows += measure(setting, evidence, self.trial.resources.cpus, self.kept)
         self.cost["eval_seconds"] = self.cost.get("eval_seconds", 0.0) + time.perf_counter() - start
+
+    def keep(self, method: Method, evidence: Evidence) -> None:
+        """Writes the artifacts: weights, and what was drawn or is to be drawn of the last split."""
+        with self.store.replacing_artifacts(self.trial.id) as folder:
+            save_weights(method, folder)
+            if isinstance(evidence, ImageEvidence):
+                save_diagnostics(evidence, folder)
+            if isinstance(evidence, PairEvidence):
+                save_points(evidence, folder)
+                save_picture(evidence, folder)
+            if self.kept:
+                np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 
     def write(self, outcome: Outcome) -> None:
         """Writes curves, then rows: a trial with rows has everything else."""
