@@ -50,10 +50,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a trial occupies: CPU cores (which are also its threads) and GPUs, in fractions where several share one."""
+    """What a trial occupies: CPU cores (which are also its threads) and GPUs, in fractions where several share one.
+
+    memory_gb: main memory that it may take, in 10⁹ bytes, see `bench.limits`; None for no limit.
+    """
 
     cpus: int = 1
     gpus: float = 0.0
+    memory_gb: float | None = None
 
 
 @dataclass(frozen=True)

@@ -359,16 +359,22 @@ class _Reader:
         return Budget(steps, None if epochs is None else float(epochs), batch_size or 1, patience)
 
     def _resources(self, given: Mapping[str, Any]) -> Resources | None:
-        schema = {"cpus": Option("cpus", int, 1), "gpus": Option("gpus", float, 0.0)}
+        schema = {
+            "cpus": Option("cpus", int, 1),
+            "gpus": Option("gpus", float, 0.0),
+            "memory_gb": Option("memory_gb", float | None, None),
+        }
         filled = expand("resources", given, schema, "resource", self.wrong)
         if len(filled) != 1:
             return None
-        cpus, gpus = filled[0]["cpus"], filled[0]["gpus"]
+        cpus, gpus, memory_gb = (filled[0][name] for name in schema)
         if cpus < 1:
             self.wrong("resources.cpus", f"must be at least 1, not {cpus}")
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             self.wrong("resources.gpus", f"must be 0, a fraction of one GPU, or a whole number of them, not {gpus:g}")
-        return Resources(cpus, gpus)
+        if memory_gb is not None and memory_gb <= 0:
+            self.wrong("resources.memory_gb", f"must be a number of gigabytes above 0, not {memory_gb:g}")
+        return Resources(cpus, gpus, memory_gb)
 
     def _published(self, names: Sequence[str]) -> None:
         published = load_published()

@@ -205,6 +205,7 @@ BAD = {
     "seed twice": (GOOD.replace("[3, 5, 7]", "[3, 3]"), ["seeds"]),
     "negative batch": (GOOD.replace("batch_size = 16", "batch_size = -1"), ["batch_size: must be above 0"]),
     "impossible GPU": (GOOD.replace("seeds = 2", "resources = { gpus = 1.5 }"), ["resources.gpus"]),
+    "impossible memory": (GOOD.replace("seeds = 2", "resources = { memory_gb = 0 }"), ["resources.memory_gb"]),
     "unknown split": (GOOD.replace("seeds = 2", 'splits = ["tset"]'), ['did you mean "test"']),
     "unknown published table": (
         GOOD.replace("seeds = 2", 'published = "w2gn/gausians"'),
