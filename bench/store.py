@@ -133,6 +133,12 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).resolve()
 
+    def written(self, path: Path) -> None:
+        """Called with every file that has been put in its place, or folder of artifacts; see `bench.mirror`."""
+
+    def removed(self, path: Path) -> None:
+        """Called with every file that has been removed."""
+
     # Writing
 
     def check_writable(self) -> None:
@@ -169,6 +175,7 @@ class Store:
     def drop_rows_across(self, sweep: str, setting: str) -> None:
         """Removes what `write_rows_across` wrote: none of the trials it was made from is ok any more."""
         self.rows_path(sweep, setting).unlink(missing_ok=True)
+        self.removed(self.rows_path(sweep, setting))
 
     def write_curves(self, sweep: str, trial_id: str, points: Sequence[Mapping[str, Any]]) -> Path:
         """Writes a trial's training curves; `points` have the columns of CURVE_SCHEMA but trial_id."""
@@ -186,6 +193,7 @@ class Store:
             yield fresh
             shutil.rmtree(final, ignore_errors=True)
             fresh.rename(final)
+            self.written(final)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
@@ -206,6 +214,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+        self.written(path)
         return aside
 
     def conflicts(self, number: int) -> Store:
@@ -378,6 +387,7 @@ class Store:
                 pq.write_table(table, temporary, compression="none")
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        self.written(path)
         return path
 
 
