@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         cpu=options.cpu,
         executor=options.executor,
         address=options.address,
+        checkpoint_seconds=options.checkpoint_seconds,
         results=options.results,
         data=options.data,
         dry_run=options.dry_run,
@@ -281,6 +283,14 @@ def _parser() -> argparse.ArgumentParser:
     execution(added)
     results(added)
     data(added)
+    added.add_argument(
+        "--checkpoint-seconds",
+        type=_seconds,
+        default=120.0,
+        metavar="N",
+        help="seconds of a trial from one checkpoint to the next, which a killed trial goes on from (default: 120; "
+        "0: no checkpoints)",
+    )
     added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")
     added.add_argument(
         "--retry-failed",
@@ -369,4 +379,11 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text}")
     return value

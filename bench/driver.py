@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.across import measure_across_seeds
+from bench.checkpoints import CHECKPOINT_SECONDS
 from bench.commands import results_option
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
@@ -39,6 +40,7 @@ def run_sweeps(
     cpu: bool = False,
     executor: str = "ray",
     address: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     results: Path = Path("results"),
     data: Path | None = None,
     dry_run: bool = False,
@@ -68,6 +70,7 @@ def run_sweeps(
         console or Console(),
         executor=executor,
         address=address,
+        checkpoint_seconds=checkpoint_seconds,
         dry_run=dry_run,
         retry_failed=retry_failed,
         force=force,
@@ -83,6 +86,7 @@ def run_trials(
     *,
     executor: str,
     address: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     dry_run: bool = False,
     retry_failed: bool = False,
     force: bool = False,
@@ -108,7 +112,15 @@ def run_trials(
         done = len(trials) - len(waiting)
         console.print(f"{len(waiting)} trials to run{f', {done} already done' if done else ''}")
         with RunDisplay(console, len(waiting)) as display:
-            completed = execute(waiting, store, data, display, executor=executor, address=address)
+            completed = execute(
+                waiting,
+                store,
+                data,
+                display,
+                executor=executor,
+                address=address,
+                checkpoint_seconds=checkpoint_seconds,
+            )
     measure_across_seeds(trials, store)
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     _show_summary(console, statuses, store)

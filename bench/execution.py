@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.checkpoints import CHECKPOINT_SECONDS
 from bench.identity import Resources, Trial
 from bench.ray_session import ray_session
 from bench.store import Store
@@ -42,10 +43,12 @@ def execute(
     *,
     executor: str,
     address: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> bool:
     """Runs the trials; afterwards each has a row. Returns whether it ran to the end rather than being interrupted.
 
     Trials that ask for more than there is are not queued: they would wait for ever. Their rows say so.
+    checkpoint_seconds: see `bench.checkpoints`.
 
     Raises RaySessionError where Ray cannot start, StoreError where results cannot be written.
     """
@@ -54,7 +57,7 @@ def execute(
     unwritten = Outcome("lost", "WorkerDied", "its process died, twice, before it could write a row")
     try:
         with _terminate_as_interrupt():
-            run(trials, store, data_root, display, address)
+            run(trials, store, data_root, display, address, checkpoint_seconds)
     except KeyboardInterrupt:
         unwritten = Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
     except BaseException as error:
@@ -65,7 +68,14 @@ def execute(
     return unwritten.status != "interrupted"
 
 
-def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None) -> None:
+def _run_inline(
+    trials: Sequence[Trial],
+    store: Store,
+    data_root: Path,
+    display: Display,
+    address: str | None,
+    checkpoint_seconds: float,
+) -> None:
     import torch
 
     available = Resources(os.cpu_count() or 1, torch.cuda.device_count())
@@ -76,11 +86,18 @@ def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, display:
             display.advanced(trial, stage, step, planned, loss)
 
         # Through the record, as a worker gets it.
-        outcome = run_trial(Trial.from_record(trial.to_record()), store, data_root, report)
+        outcome = run_trial(Trial.from_record(trial.to_record()), store, data_root, report, checkpoint_seconds)
         display.ended(trial, outcome)
 
 
-def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, address: str | None) -> None:
+def _run_ray(
+    trials: Sequence[Trial],
+    store: Store,
+    data_root: Path,
+    display: Display,
+    address: str | None,
+    checkpoint_seconds: float,
+) -> None:
     with ray_session(address, {trial.method.name for trial in trials}):
         import ray
         from ray import tune
@@ -104,6 +121,7 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, display: Di
                     "run": tune.grid_search([trial.to_record() for trial in placeable]),
                     "results": str(store.root),
                     "data": str(data_root),
+                    "checkpoint_seconds": checkpoint_seconds,
                 },
                 # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
                 tune_config=tune.TuneConfig(reuse_actors=not on_gpu),
@@ -131,7 +149,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
             last = time.monotonic()
             tune.report({"stage": stage, "step": step, "planned": planned, "loss": loss})
 
-    outcome = run_trial(trial, Store(config["results"]), Path(config["data"]), report)
+    outcome = run_trial(trial, Store(config["results"]), Path(config["data"]), report, config["checkpoint_seconds"])
     return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.artifacts import save_picture, save_points, save_weights
+from bench.checkpoints import CHECKPOINT_SECONDS
 from bench.diagnostics import save_diagnostics
 from bench.environment import (
     generator,
@@ -65,7 +66,9 @@ class Outcome:
     error: str | None = None
 
 
-def run_trial(trial: Trial, store: Store, data_root: Path, report: Report) -> Outcome:
+def run_trial(
+    trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float = CHECKPOINT_SECONDS
+) -> Outcome:
     """Runs a trial and writes its rows, curves and artifacts.
 
     Catches what the trial raises: its row says what happened. An interrupt passes through, and leaves no row.
