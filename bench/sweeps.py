@@ -17,6 +17,7 @@ from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
 from bench.published import load_published
 from bench.registry import KINDS, UnknownNameError, find_dataset, find_method, kind_of, part_versions
+from bench.tuning_table import Tuning, read_tuning
 from datasets.base import SPLITS, Dataset, ImageDataset, PairDataset
 
 SCALES = ("quick", "paper")
@@ -39,6 +40,7 @@ KEYS: dict[str, Any] = {
     "splits": list,
     "resources": dict,
     "timeout": float,
+    "tuning": dict,
 }
 BUDGET = ("steps", "epochs", "batch_size", "patience")
 """What a method's table may state beside hyperparameters, for a method that is trained otherwise than the others."""
@@ -83,12 +85,17 @@ class Sweep:
     splits: tuple[str, ...]
     resources: Resources
     timeout: float | None
+    tuning: Tuning | None = None
+    winners: tuple[tuple[Setting, Setting, Budget], ...] = ()
+    """Dataset, method and budget of what searches chose; see `bench.tuning.with_winners`."""
 
     def trials(self, seeds: Sequence[int] | None = None) -> list[Trial]:
         """The sweep's trials, in the order of the file; `seeds` replaces the sweep's own.
 
         The order of metrics is the reader's, so reports have it from `about`, and the identity does not.
         """
+        metrics_of = {canonical_json(dataset.to_json("options")): metrics for dataset, metrics in self.datasets}
+        stated = [(dataset, *method) for (dataset, _), method in itertools.product(self.datasets, self.methods)]
         return [
             Trial(
                 kind=self.kind,
@@ -106,9 +113,9 @@ class Sweep:
                 timeout=self.timeout,
                 about=describe(dataset, method, metrics),
             )
-            for (dataset, metrics), (method, budget), seed in itertools.product(
-                self.datasets, self.methods, self.seeds if seeds is None else seeds
-            )
+            for dataset, method, budget in (*stated, *self.winners)
+            for metrics in [metrics_of[canonical_json(dataset.to_json("options"))]]
+            for seed in (self.seeds if seeds is None else seeds)
         ]
 
 
@@ -186,6 +193,13 @@ class _Reader:
         resources = self._resources(table.get("resources", {}))
         splits = self._splits(table.get("splits", ["test"]))
         self._published(table_keys(table.get("published")))
+        measured = tuple(
+            (setting, tuple(m for m in metrics if not _lacking(all_metrics()[m.name], instance)))
+            for setting, instance in zip(datasets, instances, strict=True)
+        )
+        tuning = (
+            read_tuning(table["tuning"], measured, methods, splits, seeds, self.wrong) if "tuning" in table else None
+        )
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
@@ -198,15 +212,13 @@ class _Reader:
             title=table.get("title", self.name),
             optional=table.get("optional", False),
             published=table_keys(table.get("published")),
-            datasets=tuple(
-                (setting, tuple(m for m in metrics if not _lacking(all_metrics()[m.name], instance)))
-                for setting, instance in zip(datasets, instances, strict=True)
-            ),
+            datasets=measured,
             methods=tuple(methods),
             seeds=seeds,
             splits=splits,
             resources=resources,
             timeout=None if timeout is None else float(timeout),
+            tuning=tuning,
         )
 
     def _merged(self) -> dict[str, Any]:
