@@ -53,11 +53,13 @@ class Resources:
     """What a trial occupies: CPU cores (which are also its threads) and GPUs, in fractions where several share one.
 
     memory_gb: main memory that it may take, in 10⁹ bytes, see `bench.limits`; None for no limit.
+    custom: how much of what a Ray cluster's nodes were started with (`ray start --resources`), by its name there.
     """
 
     cpus: int = 1
     gpus: float = 0.0
     memory_gb: float | None = None
+    custom: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def where(trials: Sequence[Trial], conditions: Sequence[str]) -> list[Trial]:
 
 def on_cpu(trials: Sequence[Trial]) -> list[Trial]:
     """The same trials without GPUs: resources are no part of a trial's identity."""
-    return [replace(trial, resources=replace(trial.resources, gpus=0.0)) for trial in trials]
+    return [replace(trial, resources=replace(trial.resources, gpus=0.0, custom={})) for trial in trials]
 
 
 def _facts(trial: Trial) -> Mapping[str, Any]:

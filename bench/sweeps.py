@@ -376,7 +376,9 @@ class _Reader:
             "gpus": Option("gpus", float, 0.0),
             "memory_gb": Option("memory_gb", float | None, None),
         }
-        filled = expand("resources", given, schema, "resource", self.wrong)
+        custom = self._custom(given.get("custom", {}))
+        plain = {name: value for name, value in given.items() if name != "custom"}
+        filled = expand("resources", plain, schema, "resource", self.wrong)
         if len(filled) != 1:
             return None
         cpus, gpus, memory_gb = (filled[0][name] for name in schema)
@@ -386,7 +388,20 @@ class _Reader:
             self.wrong("resources.gpus", f"must be 0, a fraction of one GPU, or a whole number of them, not {gpus:g}")
         if memory_gb is not None and memory_gb <= 0:
             self.wrong("resources.memory_gb", f"must be a number of gigabytes above 0, not {memory_gb:g}")
-        return Resources(cpus, gpus, memory_gb)
+        return Resources(cpus, gpus, memory_gb, custom)
+
+    def _custom(self, given: Any) -> dict[str, float]:
+        """Resources that only the nodes of a cluster know, as { a100 = 1 }."""
+        key = "resources.custom"
+        if not isinstance(given, dict):
+            self.wrong(key, f"must be a table, such as {{ a100 = 1 }}, not {shown(given)}")
+            return {}
+        for name, amount in given.items():
+            if not NAME.fullmatch(name) or name.lower() in ("cpu", "gpu", "memory", "object_store_memory"):
+                self.wrong(f"{key}.{shown(name)}", "must be a plain name that is not Ray's own, such as a100")
+            elif not fits(amount, float) or not 0 < amount < 1e6 or (amount > 1 and amount != int(amount)):
+                self.wrong(f"{key}.{name}", f"must be a fraction up to 1 or a whole number, not {shown(amount)}")
+        return {name: float(amount) for name, amount in given.items() if fits(amount, float)}
 
     def _published(self, names: Sequence[str]) -> None:
         published = load_published()

@@ -51,7 +51,7 @@ def test_whatever_decides_the_numbers_decides_the_id(change: dict[str, object]) 
         {"sweep": "other"},
         {"scale": "paper"},
         {"published": "w2gn/gaussians"},
-        {"resources": Resources(2, 0.5, 8.0)},
+        {"resources": Resources(2, 0.5, 8.0, {"a100": 1.0})},
         {"timeout": 60.0},
         {"about": {"method": {"family": "OT map"}}},
         {"method": Setting("w2gn", {"cycle_weight": None, "hidden": [64, 32], "lr": 0.0003}, 1)},

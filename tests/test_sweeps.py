@@ -205,6 +205,14 @@ BAD = {
     "seed twice": (GOOD.replace("[3, 5, 7]", "[3, 3]"), ["seeds"]),
     "negative batch": (GOOD.replace("batch_size = 16", "batch_size = -1"), ["batch_size: must be above 0"]),
     "impossible GPU": (GOOD.replace("seeds = 2", "resources = { gpus = 1.5 }"), ["resources.gpus"]),
+    "custom resource with Ray's name": (
+        GOOD.replace("seeds = 2", "resources = { custom = { GPU = 1 } }"),
+        ["resources.custom.GPU"],
+    ),
+    "custom resource of half a thing more": (
+        GOOD.replace("seeds = 2", "resources = { custom = { a100 = 1.5 } }"),
+        ["resources.custom.a100"],
+    ),
     "impossible memory": (GOOD.replace("seeds = 2", "resources = { memory_gb = 0 }"), ["resources.memory_gb"]),
     "unknown split": (GOOD.replace("seeds = 2", 'splits = ["tset"]'), ['did you mean "test"']),
     "unknown published table": (
@@ -324,10 +332,11 @@ def test_a_condition_that_leaves_nothing_says_why(sweeps_file: SweepsFile, condi
 
 
 def test_without_gpus_a_trial_is_the_same(sweeps_file: SweepsFile) -> None:
-    text = GOOD.replace("[sweep.pairs]", "[sweep.pairs]\nresources = { cpus = 2, gpus = 0.5 }")
+    text = GOOD.replace("[sweep.pairs]", "[sweep.pairs]\nresources = { cpus = 2, gpus = 0.5, custom = { a100 = 1 } }")
     trial = load_sweeps(sweeps_file(text), "quick")[0].trials()[0]
     (there,) = on_cpu([trial])
     assert (trial.resources.gpus, there.resources.gpus, there.resources.cpus) == (0.5, 0, 2)
+    assert (trial.resources.custom, there.resources.custom) == ({"a100": 1}, {})
     assert there.id == trial.id
 
 
