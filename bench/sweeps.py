@@ -398,7 +398,7 @@ class _Reader:
             return {}
         for name, amount in given.items():
             if not NAME.fullmatch(name) or name.lower() in ("cpu", "gpu", "memory", "object_store_memory"):
-                self.wrong(f"{key}.{shown(name)}", "must be a plain name that is not Ray's own, such as a100")
+                self.wrong(f"{key}.{name}", "must be a plain name that is not Ray's own, such as a100")
             elif not fits(amount, float) or not 0 < amount < 1e6 or (amount > 1 and amount != int(amount)):
                 self.wrong(f"{key}.{name}", f"must be a fraction up to 1 or a whole number, not {shown(amount)}")
         return {name: float(amount) for name, amount in given.items() if fits(amount, float)}
