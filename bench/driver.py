@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from bench.across import measure_across_seeds
@@ -16,12 +15,14 @@ from bench.checkpoints import CHECKPOINT_SECONDS
 from bench.commands import results_option
 from bench.execution import execute
 from bench.identity import Trial, canonical_json
-from bench.printing import print_line
+from bench.printing import Console, print_line
 from bench.progress import RunDisplay
 from bench.recorded import find_recorded
+from bench.schema import STATUSES
 from bench.selection import on_cpu, select, where
-from bench.store import STATUSES, Store
+from bench.store import Store
 from bench.sweeps import Sweep, load_sweeps
+from bench.tuned import with_winners
 from datasets.cache import data_root
 
 OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130
@@ -52,14 +53,15 @@ def run_sweeps(
 
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
-    sweeps = load_sweeps(path, scale)
     store = Store(results)
+    sweeps = with_winners(load_sweeps(path, scale), store)
+    named = {method.name for sweep in sweeps for method, _ in sweep.methods}
     chosen = select(
         sweeps,
         only=only,
         everything=everything,
         seeds=seeds,
-        recorded=lambda prefix: find_recorded(prefix, scale, store),
+        recorded=lambda prefix: find_recorded(prefix, scale, store, named),
     )
     trials = where(chosen, conditions)
     return run_trials(

@@ -17,8 +17,9 @@ from bench.errors import UserError
 from bench.options import nearest
 from bench.printing import print_line, print_table
 from bench.published import find_table, load_published, printed, published_rows
+from bench.reading import Results
 from bench.report.formatting import listed
-from bench.store import Results, Store
+from bench.store import Store
 
 COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads")
 PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")
@@ -150,12 +151,14 @@ def find_trial(prefix: str, found: Results, where: Path) -> str:
 
 def _methods() -> Table:
     from bench.options import options_of
-    from bench.registry import all_methods, kind_of
+    from bench.registry import all_methods, kind_of, plug_ins
 
     table = Table("method", "kind", "summary", "paper", "hyperparameters", box=None, header_style="bold")
     for name, cls in all_methods().items():
         options = ", ".join(f"{o.name}={o.default}" for o in options_of(cls).values())
         table.add_row(name, kind_of(cls), cls.summary, cls.paper, options)
+    for name, entry in plug_ins().items():
+        table.add_row(name, "", f"a plug-in, {entry.value}, which is imported when a sweep names it")
     return table
 
 

@@ -25,13 +25,13 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
 from rich.progress import track
 
 from bench.adoption import adopt_artifacts, adopt_curves, adopt_rows, drop_trial, is_own, not_copied
 from bench.differences import environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
-from bench.printing import print_line
+from bench.printing import Console, print_line
+from bench.reading import STRAY, files_of, holding, read_plans, strays, sweep_folders
 from bench.runs import TELLING, Numbers, Run, distinct, with_artifacts
 from bench.store import Store, StoreError
 
@@ -158,24 +158,21 @@ def _conflicts(folder: Store) -> list[Store]:
 def _add(store: Store, found: Found) -> None:
     links = [path for path in sorted((store.root / "rows").glob("*")) if path.is_dir() and path.is_symlink()]
     found.problems += [f"{path}: {LINK}" for path in links]
-    for path, table, problem in store.row_files():
-        sweep, name = path.parent.name, path.stem
-        if not is_own(path):
-            found.problems.append(f"{path}: {LINK}")
-        elif table is None:
-            found.problems += [problem] if problem else []
-        elif path != store.rows_path(sweep, name):
-            found.problems.append(f"{path}: no results lie there, they lie in rows/SWEEP/TRIAL.parquet")
-        elif store.members(sweep, name) is not None:
-            found.across[sweep, name].append(store)
-        elif not TRIAL_ID.fullmatch(name) or _keys(table) != {(sweep, name)}:
-            found.problems.append(f"{path}: its rows are not of the one trial, and the sweep, that it is named after")
-        else:
-            found.runs[sweep, name].append(Run(store, sweep, name, table))
-
-
-def _keys(table: pa.Table) -> set[Key]:
-    return set(zip(table["sweep"].to_pylist(), table["trial_id"].to_pylist(), strict=True))
+    found.problems += [f"{path}: {STRAY}" for path in strays(store.root / "rows")]
+    for folder in sweep_folders(store.root / "rows"):
+        sweep = folder.name
+        files, problems = files_of(store.root, sweep, "rows")
+        found.problems += problems
+        for head, table in files.only(holding(files)).each():
+            path = store.rows_path(sweep, head.file)
+            if not is_own(path):
+                found.problems.append(f"{path}: {LINK}")
+            elif head.members is not None:
+                found.across[sweep, head.file].append(store)
+            elif not TRIAL_ID.fullmatch(head.file):
+                found.problems.append(f"{path}: it is not named after a trial")
+            else:
+                found.runs[sweep, head.file].append(Run(store, sweep, head.file, table))
 
 
 def _place(runs: Mapping[Key, Sequence[Run]], into: Store) -> tuple[dict[Key, list[tuple[int, Run]]], list[str]]:
@@ -229,7 +226,7 @@ def _bring(runs: Sequence[Run], target: Store) -> list[str]:
 
 def _merge_plans(folder: Store, into: Store) -> list[str]:
     """Adds the planned trials of a folder; returns a sentence on each plan that cannot be read."""
-    plans, problems = folder.read_plans()
+    plans, problems = read_plans(folder.root)
     for (sweep, scale), trials in plans.items():
         path = folder.plan_path(sweep, scale)
         if not is_own(path):

@@ -31,7 +31,7 @@ from bench.identity import Trial, canonical_json
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
-from bench.store import SCHEMA_VERSION, Store
+from bench.store import Store
 from bench.supplies import DataFolder
 from bench.torchvision_compat import import_torchvision
 from bench.training import (
@@ -268,7 +268,6 @@ class Run:
 
 def _identity_columns(trial: Trial) -> dict[str, Any]:
     return {
-        "schema_version": SCHEMA_VERSION,
         "trial_id": trial.id,
         "sweep": trial.sweep,
         "scale": trial.scale,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from rich.console import Console
 
 from bench.differences import curve_differences, environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
@@ -21,11 +20,13 @@ from bench.execution import execute
 from bench.identity import Trial
 from bench.listing import find_trial
 from bench.metrics.base import all_metrics
-from bench.printing import print_line
+from bench.printing import Console, print_line
 from bench.progress import RunDisplay
+from bench.reading import Results
 from bench.recorded import changes_since
+from bench.schema import ROW_SCHEMA
 from bench.selection import on_cpu
-from bench.store import ROW_SCHEMA, Results, Store
+from bench.store import Store
 from datasets.cache import data_root
 
 ALL_SAME, NOT_ALL_SAME, INTERRUPTED = 0, 1, 130
@@ -71,6 +72,7 @@ def verify_trials(
     address: str | None = None,
     results: Path = Path("results"),
     data: Path | None = None,
+    plug_ins: Sequence[str] = (),
     console: Console | None = None,
 ) -> int:
     """Runs what the arguments of `python -m bench verify` say; returns its exit status: 0 only if all are the same.
@@ -91,7 +93,7 @@ def verify_trials(
         for sweep, method, trial_id in drawn.itertuples(index=False):
             print_line(console, f"  {trial_id[:12]} {sweep}/{method}")
         keys += list(zip(drawn["sweep"], drawn["trial_id"], strict=True))
-    recorded = [_recorded(sweep, trial_id, store) for sweep, trial_id in dict.fromkeys(keys)]
+    recorded = [_recorded(sweep, trial_id, store, plug_ins) for sweep, trial_id in dict.fromkeys(keys)]
     trials = [each.trial for each in recorded if each.trial and not each.unfit]
     trials = on_cpu(trials) if cpu else trials
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
@@ -137,8 +139,8 @@ def _recorded_keys(trial_id: str, found: Results) -> list[tuple[str, str]]:
     return [(sweep, trial_id) for sweep in sorted(sweeps)] or [(found.trials[trial_id].get("sweep", ""), trial_id)]
 
 
-def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
-    """The trial as its file of rows has it."""
+def _recorded(sweep: str, trial_id: str, store: Store, plug_ins: Sequence[str]) -> Recorded:
+    """The trial as its file of rows has it. plug_ins: those that may be imported."""
     status, record = store.status(sweep, trial_id), store.trial_record(sweep, trial_id)
     if status is None:
         return Recorded(trial_id, sweep, None, "it has no rows to compare with")
@@ -147,7 +149,7 @@ def _recorded(sweep: str, trial_id: str, store: Store) -> Recorded:
         made = trial.id
     except (KeyError, TypeError, ValueError) as error:
         return Recorded(trial_id, sweep, None, f"its record is not of this version of the harness ({error!r})")
-    changes = changes_since(trial)
+    changes = changes_since(trial, plug_ins)
     if made != trial_id:
         changes.append(f"its record makes another id, {made[:12]}")
     if status != "ok":

@@ -136,7 +136,7 @@ def test_a_row_file_s_own_words_cannot_lead_out_of_the_folder(tmp_path: Path, ma
     _, printed = merge(tmp_path / "out", a)
     assert f"{Y}.parquet: not a file of ours, its record of the trial is not one of ours" in printed
     assert f"{Z}.parquet: not a file of ours, its sweep, scale or trial is no plain name" in printed
-    assert "short.parquet: its rows are not of the one trial" in printed
+    assert "short.parquet: it is not named after a trial" in printed
     assert [path.stem for path in (tmp_path / "out" / "rows").rglob("*.parquet")] == [X]
 
 
@@ -146,11 +146,12 @@ def test_symbolic_links_are_named_and_not_followed(tmp_path: Path, machines: tup
     secret.write_text("secret")
     add(a, X, {"mse": 1.0})
     add(a, Y, {"mse": 1.0})
+    add(b, Y, {"mse": 1.0})
     add(b, Y, {"mse": 1.0}, sweep="t")
     links = {
         Path("artifacts", X, "weights.safetensors"): secret,
         Path("curves", "s", f"{X}.parquet"): secret,
-        Path("rows", "s", f"{Y}.parquet"): b / "rows" / "t" / f"{Y}.parquet",
+        Path("rows", "s", f"{Y}.parquet"): b / "rows" / "s" / f"{Y}.parquet",
         Path("rows", "t"): b / "rows" / "t",
         Path("plans", "t-quick.json"): b / "plans" / "t-quick.json",
     }

@@ -391,12 +391,13 @@ def test_unreadable_files_are_named_and_lose_nothing(tmp_path: Path):
 def test_rows_and_records_that_are_not_of_the_harness_are_named_and_lose_nothing(tmp_path: Path):
     store = fixture.write(tmp_path, fixture.sprites(), pictures=False)
     good = Store(tmp_path).trial_rows("sprites", fixture.sprites()[0].id)[0]
-    folder = tmp_path / "rows" / "sprites"
+    folder = tmp_path / "rows" / "hand"
+    folder.mkdir()
     files = {
         "null": dict.fromkeys(good),
         "names": {**good, "trial_id": "n" * 64, "sweep": None},
-        "params": {**good, "trial_id": "p" * 64, "sweep": "hand", "params": "[1"},
-        "dataset": {**good, "trial_id": "d" * 64, "sweep": "hand", "dataset": None},
+        "p" * 64: {**good, "trial_id": "p" * 64, "sweep": "hand", "params": "[1"},
+        "d" * 64: {**good, "trial_id": "d" * 64, "sweep": "hand", "dataset": None},
     }
     for name, row in files.items():
         pq.write_table(pa.Table.from_pylist([row]), folder / f"{name}.parquet")

@@ -16,7 +16,8 @@ from bench.identity import Budget, Setting, Trial
 from bench.published import load_published, published_table
 from bench.reproduction import reproduce
 from bench.statistics.reproduction import COLUMNS, reproduction
-from bench.store import ROW_SCHEMA, Store
+from bench.schema import ROW_SCHEMA
+from bench.store import Store
 
 SWEEPS = """
 [sweep.pairs]

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.store import CURVE_SCHEMA, ROW_SCHEMA, Store, StoreError
+from bench.schema import CURVE_SCHEMA, ROW_SCHEMA
+from bench.store import Store, StoreError
 
 
 def row(trial_id: str = "a" * 64, **columns: Any) -> dict[str, Any]:
@@ -65,12 +66,13 @@ def test_foreign_and_corrupt_files_are_named_and_passed_over(tmp_path: Path) -> 
     store.write_rows([row()], {})
     (tmp_path / "rows" / "s" / "corrupt.parquet").write_bytes(b"not parquet")
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "rows" / "foreign.parquet")
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "rows" / "s" / "foreign.parquet")
     (tmp_path / "rows" / "notes.txt").write_text("mine")
     found = store.read()
     assert len(found.rows) == 1
-    assert len(found.problems) == 3
+    assert len(found.problems) == 4
     assert any("corrupt.parquet" in problem for problem in found.problems)
-    assert any("foreign.parquet" in problem and "lacks the column" in problem for problem in found.problems)
+    assert any("s/foreign.parquet" in problem and "lacks the column" in problem for problem in found.problems)
 
 
 def test_half_written_temporary_files_are_not_read(tmp_path: Path) -> None:
