@@ -74,6 +74,21 @@ def test_a_leaderboard_is_sorted_and_filtered(browser: Chromium, report: Path):
     assert set(browser.run(NAMES)) == {"lsot epsilon=0.01", "lsot epsilon=0.1"}
 
 
+def test_numbers_are_sorted_as_numbers_whatever_their_digits_and_units(browser: Chromium, report: Path):
+    first = "document.querySelectorAll('table.sortable')"
+    texts = "[...{}.tBodies].map((body) => body.rows[0].cells[{}].textContent)"
+    browser.open((report / "papers" / "w2gn-gaussians-quick.html").as_uri())
+    browser.run(f"{first}[0].querySelectorAll('button.sort')[4].click()")
+    ours = [text.split(" ±")[0] for text in browser.run(texts.format(f"{first}[0]", 4)) if text]
+    assert len(ours) > 10
+    assert ours == sorted(ours, key=float)
+    assert ours != sorted(ours)
+    browser.open((report / "sweeps" / "gaussians-quick.html").as_uri())
+    cost = "document.querySelector('#cost ~ .scroll table')"
+    browser.run(f"{cost}.querySelectorAll('button.sort')[1].click()")  # some end in seconds, some in minutes
+    assert browser.run(texts.format(cost, 1)) == ["4 s – 35 s"] * 3 + ["4.5 s – 51 s"] + ["5 s – 1.1 min"] * 2
+
+
 def test_the_rest_of_a_long_leaderboard_comes_when_asked_for(browser: Chromium, report: Path):
     browser.open((report / "sweeps" / "grid-quick.html").as_uri())
     assert len(browser.run(NAMES)) == 30
@@ -95,10 +110,20 @@ def test_charts_are_drawn_as_they_come_into_view_and_in_the_reader_s_colors(brow
         browser.wait(f"{plot}.querySelector('svg path')")
     browser.run("document.querySelector('.legend button').click()")
     assert browser.run("document.querySelectorAll('.legend button[aria-pressed=true]').length") == 1
-    label = "document.querySelector('.plot svg .role-axis-label text').getAttribute('fill')"
+    label = "getComputedStyle(document.querySelector('.plot svg .role-axis-label text')).fill"
     light = browser.run(label)
     browser.look(1280, dark=True)
     browser.wait(f"{label} !== {light!r}")
+
+
+def test_what_is_printed_is_whole(browser: Chromium, report: Path):
+    browser.open((report / "sweeps" / "grid-quick.html").as_uri())
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert len(browser.run(NAMES)) == 120
+    stand_in = "document.querySelector('.plot:empty + img.undrawn')"  # of a chart that never came into view
+    assert browser.run(f"getComputedStyle({stand_in}).display") == "none"
+    browser.run(f"{stand_in}.loading = 'eager'; {stand_in}.style.display = 'block'")
+    browser.wait(f"{stand_in}.naturalWidth > 0")
 
 
 def test_trials_are_searched_and_filtered_and_the_search_is_in_the_address(browser: Chromium, report: Path):
@@ -127,5 +152,5 @@ def test_a_leaderboard_s_number_opens_its_trial_with_curves_and_pictures(browser
     browser.run("document.querySelector('.board td a').click()")
     browser.wait("location.pathname.includes('/trials/') && document.readyState === 'complete'")
     assert browser.run("document.querySelectorAll('svg.lines path').length") > 3
-    assert browser.run("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    browser.wait("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     assert browser.run("document.images.length") == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +15,15 @@ from bench.report.formatting import measurement, number, plural
 from bench.report.records import Section
 from bench.statistics.reproduction import reproduction
 
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
+
 
 @dataclass(frozen=True)
 class PaperLine:
-    """A number of the table as texts; `trial` is the id of one of ours, or empty. note: number of the reason below."""
+    """A number of the table as texts; `trial` is the id of one of ours, or empty. note: number of the reason below.
+
+    order: what the columns of numbers are sorted by, where it is not the text: column -> number, or "" for none.
+    """
 
     dataset: str
     method: str
@@ -30,12 +37,16 @@ class PaperLine:
     predicted: str
     verdict: str
     note: int
+    order: Mapping[str, float | str]
 
     @classmethod
     def of(cls, line: Mapping[str, Any], notes: dict[str, int]) -> PaperLine:
         """Of a line of `reproduction`; a reason that is not among the notes yet is added to them."""
         half_width = None if pd.isna(line["half_width"]) else line["half_width"]
         fields = f" ({line['fields']})" if line["fields"] else ""
+        printed = NUMBER.search(line["published"])  # the limit of a bound
+        values = {"published": float(printed[0]) if printed else math.nan, "predicted": line["low"]}
+        values |= {name: line[name] for name in ("mean", "difference")}
         return cls(
             **{name: line[name] for name in ("dataset", "method", "metric", "published", "ours", "trial")},
             mean="" if pd.isna(line["mean"]) else measurement(line["mean"], half_width),
@@ -44,6 +55,7 @@ class PaperLine:
             predicted="" if pd.isna(line["low"]) else f"{number(line['low'])} to {number(line['high'])}",
             verdict=f"{line['verdict']}{fields}",
             note=notes.setdefault("; ".join(filter(None, [line["reason"], line["spread"]])), len(notes) + 1),
+            order={name: "" if pd.isna(value) else float(value) for name, value in values.items()},
         )
 
 
@@ -51,9 +63,9 @@ class PaperLine:
 class PaperView:
     """A published table beside the trials of one scale of the sweeps that name it.
 
-    heading: title and arXiv number of the paper. table: what it calls the table. summary: how often each verdict was
-    given, in words. notes: the verdicts' reasons by their numbers. protocols: how the paper measured, and where that
-    was read.
+    heading: title and arXiv number of the paper. table: what it calls the table. summary: how many numbers it has, and
+    how often each verdict was given, in words. notes: the verdicts' reasons by their numbers. protocols: how the paper
+    measured, and where that was read.
     """
 
     key: str
@@ -96,9 +108,16 @@ class PaperView:
             sections=tuple(sections),
             lines=lines,
             notes=notes,
-            summary=f"{plural(len(lines), 'number')}: " + ", ".join(f"{many} {word}" for word, many in counts.items()),
+            summary=f"{_counted(len(table), len(lines))}: "
+            + ", ".join(f"{many} {word}" for word, many in counts.items()),
             protocols=tuple(dict.fromkeys(_protocol(row) for row in published_rows(table))),
         )
+
+
+def _counted(numbers: int, comparisons: int) -> str:
+    """How much a table has: a number may stand beside several settings of ours."""
+    told = plural(numbers, "number")
+    return told if comparisons == numbers else f"{told} in {comparisons:,} comparisons"
 
 
 def paper_slug(key: str, scale: str) -> str:

@@ -112,7 +112,7 @@ def methods(views: Iterable[SweepView]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def told(name: str, value: Any) -> str | Markup:
     """What a column of PROVENANCE says, in words; hashes are cut, and in full on hover."""
-    if value is None:
+    if value is None or value != value:  # NaN, where pandas has it for None
         return formatting.ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"

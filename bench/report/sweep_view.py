@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,25 @@ GALLERY = 24
 """Pictures of a kind on a page; the methods' pages have more, the trials' pages have all."""
 FAILURES = 20
 """Failed trials in a table; the list of all trials has the rest."""
+
+COSTS: dict[str, Callable[[float | None], str]] = {
+    "train_seconds": duration,
+    "eval_seconds": duration,
+    "steps": count,
+    "parameters": count,
+    "peak_memory_bytes": memory,
+}
+"""What a trial costs, and how it is said."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a setting's trials cost. cells: (text, what the column is sorted by) of each of COSTS."""
+
+    label: str
+    method: str
+    cells: list[tuple[str, float | str]]
+    device: str
 
 
 @dataclass
@@ -156,21 +176,16 @@ class SweepView:
                 kinds.setdefault(picture.name, []).append((picture, trial))
         return [(pairs[0][0].caption, name in FOLDED, pairs[:GALLERY]) for name, pairs in kinds.items()]
 
-    def costs(self) -> list[dict[str, str]]:
+    def costs(self) -> list[Cost]:
         """A line a setting; ranges where datasets differ."""
         ended = dict(list(self.section.trials[self.section.trials["status"] == "ok"].groupby("setting", sort=False)))
         return [
-            {
-                "label": setting.label,
-                "method": setting.method,
-                "parameters": _span(ended[key]["parameters"], count),
-                "steps": _span(ended[key]["steps"], count),
-                "train": _span(ended[key]["train_seconds"], duration),
-                "train_sort": str(ended[key]["train_seconds"].mean()),
-                "eval": _span(ended[key]["eval_seconds"], duration),
-                "memory": _span(ended[key]["peak_memory_bytes"], memory),
-                "device": listed(list(ended[key]["device"].dropna().unique())),
-            }
+            Cost(
+                setting.label,
+                setting.method,
+                [(_span(ended[key][name], show), _mean(ended[key][name])) for name, show in COSTS.items()],
+                listed(list(ended[key]["device"].dropna().unique())),
+            )
             for key, setting in self.section.settings.items()
             if key in ended
         ]
@@ -201,6 +216,12 @@ def as_lines(frame: pd.DataFrame) -> list[Line]:
 
 def _with_summary(name: str, about: Mapping[str, Any]) -> str:
     return f"{name} ({about['summary']})" if about.get("summary") else name
+
+
+def _mean(values: pd.Series) -> float | str:
+    """What a column is sorted by; empty where nothing is known."""
+    mean = values.astype(float).mean()
+    return "" if math.isnan(mean) else mean
 
 
 def _span(values: pd.Series, show: Callable[[float | None], str]) -> str:

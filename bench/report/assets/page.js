@@ -32,6 +32,7 @@
     table.append(...keyed.map(([, body]) => body));
   }
   for (const button of all(".sortable button.sort")) button.addEventListener("click", () => sort(button.closest("th")));
+  addEventListener("beforeprint", () => { for (const table of all("table")) complete(table); });
   for (const button of all("button.all")) {
     button.addEventListener("click", () => {
       const region = button.closest(".rest").previousElementSibling;
@@ -53,30 +54,27 @@
   // Charts
 
   const views = new Map(); // plot element -> its Vega view
-  const dark = matchMedia("(prefers-color-scheme: dark)");
   let picked = "";
 
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // Colors are the style sheet's variables, so that drawn charts follow the reader's setting, and print as on paper.
+  const [ink, soft, faint] = ["var(--ink)", "var(--soft)", "var(--faint)"];
+  const axis = { labelColor: soft, titleColor: soft, domainColor: faint, tickColor: faint, gridColor: faint,
+    gridOpacity: 0.5, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11 };
+  const font = getComputedStyle(document.documentElement).getPropertyValue("--sans").trim(); // measured, so by its name
+  const config = { background: null, font, axis, view: { stroke: null }, text: { color: ink },
+    axisY: { labelColor: ink }, header: { labelColor: ink } };
 
-  function config() {
-    const [ink, soft, faint] = [css("--ink"), css("--soft"), css("--faint")];
-    const axis = { labelColor: soft, titleColor: soft, domainColor: faint, tickColor: faint, gridColor: faint,
-      gridOpacity: 0.5, titleFontWeight: "normal", labelFontSize: 11, titleFontSize: 11 };
-    return { background: null, font: css("--sans"), axis, view: { stroke: null }, text: { color: ink },
-      axisY: { labelColor: ink }, header: { labelColor: ink } };
-  }
-
-  function fitted(spec, width) {
+  /** A plot's chart, no wider than its section. */
+  function fitted(plot) {
+    const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
+    const width = plot.closest("section").clientWidth;
     if (spec.facet) spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(width / 225)));
     else if (spec.width) spec.width = Math.min(spec.width, width);
     return spec;
   }
 
   async function draw(plot) {
-    const spec = JSON.parse(document.getElementById(plot.dataset.spec).textContent);
-    const width = plot.closest("section").clientWidth;
-    const options = { renderer: "svg", actions: false, config: config(), tooltip: { theme: dark.matches ? "dark" : "light" } };
-    const { view } = await vegaEmbed(plot, fitted(spec, width), options);
+    const { view } = await vegaEmbed(plot, fitted(plot), { renderer: "svg", actions: false, config });
     views.set(plot, view);
     view.addEventListener("click", (event, item) => pick(item?.datum?.method ?? ""));
     if (picked) show(view);
@@ -102,6 +100,5 @@
       }
     }, { rootMargin: "400px" });
     for (const plot of all(".plot[data-spec]")) near.observe(plot);
-    dark.addEventListener("change", () => { for (const plot of [...views.keys()]) draw(plot); });
   }
 })();
