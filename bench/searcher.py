@@ -60,7 +60,9 @@ class Searcher:
     def reached(self, number: int, milestone: Milestone) -> bool:
         """Takes a milestone of a trial; returns whether the trial is to be stopped."""
         trial = self._running[number]
-        trial.milestones = [known for known in trial.milestones if known.rung != milestone.rung] + [milestone]
+        if any(known.rung == milestone.rung for known in trial.milestones):
+            return False  # its process died, and it began again
+        trial.milestones.append(milestone)
         if milestone.value is None or milestone.rung == RUNGS - 1:
             return False
         self._asked[number].report(milestone.value, REDUCTION**milestone.rung)
