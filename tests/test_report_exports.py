@@ -22,7 +22,7 @@ from bench.published import load_published
 from bench.report import write_report
 from bench.report.cells import CELL_SCHEMA, cell_table
 from bench.report.charts import Chart
-from bench.report.exports import export_charts, export_tables, markdown
+from bench.report.exports import export_chart, export_tables, markdown
 from bench.report.files import file_name
 from bench.report.latex import latex
 from bench.report.leaderboards import Board, boards, flatten
@@ -251,6 +251,20 @@ def test_latex_shows_the_numbers_the_best_in_bold_and_why_others_are_missing(pai
     assert "Published values: Wasserstein-2 Generative Networks, Gaussians UVP" in text
 
 
+def test_a_table_by_itself_says_what_its_marks_mean(pairs: Pairs):
+    section, board = board_of(pairs, "gaussians-quick-l2-uvp")
+    for text in (markdown(board), latex(section, board)):
+        assert "by a two-sided t-test at 5" in text
+        assert "linear, identity, constant and cells with fewer seeds than planned." in text
+    # No test is claimed of single seeds.
+    text = markdown(board_of(pairs, "toy2d-quick-energy-distance")[1])
+    assert "told from it, of one seed to three digits, without a test." in text
+    assert "Student" not in text
+    # What the six words mean is said where one of them is a judgment.
+    assert "Reproduced: the published number" in latex(*board_of(pairs, "gaussians-paper-l2-uvp"))
+    assert "Reproduced: the published number" not in latex(section, board)
+
+
 def test_latex_gives_a_reason_wherever_a_published_value_is_not_comparable(pairs: Pairs):
     text = latex(*board_of(pairs, "gaussians-quick-l2-uvp"))
     (letter,) = re.findall(
@@ -322,7 +336,7 @@ def chart(slug: str) -> Chart:
 
 
 def test_charts_are_exported_in_three_formats(tmp_path: Path):
-    assert export_charts([chart("one"), chart("two/3")], tmp_path) == []
+    assert export_chart(chart("one"), tmp_path) + export_chart(chart("two/3"), tmp_path) == []
     starts = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
     for suffix, start in starts.items():
         for name in ("one", "two-3"):
@@ -335,7 +349,7 @@ def test_a_failing_export_is_named_and_the_others_are_written(tmp_path: Path, mo
         raise ValueError("no such font")
 
     monkeypatch.setattr(vl_convert, "svg_to_png", fail)
-    assert export_charts([chart("one")], tmp_path) == ["one.png could not be written: ValueError: no such font"]
+    assert export_chart(chart("one"), tmp_path) == ["one.png could not be written: ValueError: no such font"]
     assert (tmp_path / "charts" / "one.svg").is_file()
     assert (tmp_path / "charts" / "one.pdf").is_file()
 

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from bench.report.charts import Chart
 from bench.report.files import attempt, file_name
 from bench.report.latex import latex
 from bench.report.leaderboards import Board, flatten
+from bench.report.readings import readings
 from bench.report.records import Section
 
 PNG_SCALE = 2.0
@@ -41,23 +41,33 @@ def export_tables(sections: Sequence[tuple[Section, Sequence[Board]]], folder: P
     return problems + attempt(folder / "leaderboard.parquet", partial(_parquet, pa.concat_tables(tables)))
 
 
-def export_charts(charts: Sequence[Chart], folder: Path) -> list[str]:
+def export_chart(chart: Chart, folder: Path) -> list[str]:
     """Writes charts/<chart>.{svg,png,pdf}; returns a sentence a file that was not written.
 
-    Some 110 ms a chart. Threads do not help, vl_convert holds the interpreter's lock; other processes take as long to
-    start as they save for a hundred charts.
+    Some 110 ms; threads do not help, vl_convert holds the interpreter's lock. Vega draws the SVG, on a white ground;
+    the others are made from it, which is several times as fast.
     """
-    return list(chain.from_iterable(_export_chart(chart, folder) for chart in charts))
+    stem = folder / "charts" / file_name(chart.slug)
+    try:
+        svg = str(vl_convert.vegalite_to_svg({**chart.spec, "title": chart.title}))
+    except Exception as error:
+        return [f"{stem.name}.svg, .png and .pdf could not be written: {type(error).__name__}: {error}"]
+    return [
+        *attempt(stem.with_name(f"{stem.name}.svg"), svg.encode),
+        *attempt(stem.with_name(f"{stem.name}.png"), lambda: bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))),
+        *attempt(stem.with_name(f"{stem.name}.pdf"), lambda: bytes(vl_convert.svg_to_pdf(svg))),
+    ]
 
 
 def markdown(board: Board) -> str:
-    """A pipe table; the best values bold."""
+    """A pipe table; the best values bold. Below it, what its marks mean."""
     heading, *rows = [
         [_escape_markdown(name), *(_markdown_cell(text) for text in texts)] for name, *texts in flatten(board)
     ]
     rule = ["---", *["---:"] * (len(heading) - 1)]
     lines = ["| " + " | ".join(row) + " |" for row in (heading, rule, *rows)]
-    notes = [f"[{letter}] {_escape_markdown(note)}" for note, letter in board.notes.items()]
+    notes = [_escape_markdown(sentence) for sentence in readings(board)]
+    notes += [f"[{letter}] {_escape_markdown(note)}" for note, letter in board.notes.items()]
     return "\n".join([f"**{_escape_markdown(board.title)}**", "", *lines, "", *(f"{note}  " for note in notes)]) + "\n"
 
 
@@ -76,20 +86,6 @@ def _parquet(table: pa.Table) -> bytes:
 
 def _encoded(render: Callable[..., str], *arguments: Section | Board) -> bytes:
     return render(*arguments).encode()
-
-
-def _export_chart(chart: Chart, folder: Path) -> list[str]:
-    """Vega draws the SVG, on a white ground; the others are made from it, which is several times as fast."""
-    stem = folder / "charts" / file_name(chart.slug)
-    try:
-        svg = str(vl_convert.vegalite_to_svg({**chart.spec, "title": chart.title}))
-    except Exception as error:
-        return [f"{stem.name}.svg, .png and .pdf could not be written: {type(error).__name__}: {error}"]
-    return [
-        *attempt(stem.with_name(f"{stem.name}.svg"), svg.encode),
-        *attempt(stem.with_name(f"{stem.name}.png"), lambda: bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))),
-        *attempt(stem.with_name(f"{stem.name}.pdf"), lambda: bytes(vl_convert.svg_to_pdf(svg))),
-    ]
 
 
 def _markdown_cell(text: str) -> str:

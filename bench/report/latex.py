@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from bench.report.columns import Column, meaning, measurement
 from bench.report.files import file_name
 from bench.report.leaderboards import Board, Cell, Line, PublishedCell
+from bench.report.readings import readings
 from bench.report.records import Section
 from bench.report.tex import escape
 
@@ -58,8 +59,8 @@ class Rows:
 def latex(section: Section, board: Board) -> str:
     """One or several `table` environments, with caption, label `tab:<slug>` and notes.
 
-    The notes say what ± and bold mean, how each column was measured, why a value is missing and why a published value
-    is not comparable. The preamble needs \\usepackage{booktabs,graphicx}.
+    The notes say what ± and bold mean and what is not ranked, how each column was measured, why a value is missing and
+    why a published value is not comparable. The preamble needs \\usepackage{booktabs,graphicx}.
     """
     rows, groups, last = _content(board)
     names_width = max(map(_width, rows.names), default=0) + COLUMN_GAP
@@ -189,13 +190,8 @@ def _row(name: str, texts: Iterable[str]) -> str:
 
 def _notes(section: Section, board: Board) -> list[str]:
     """What stands under the table, a paragraph each."""
-    cells = [cell for line in board.lines for cell in line.cells]
     verdicts = {cell.mark: cell.verdict for cell in _published(board) if cell.mark}
-    notes = []
-    if any(cell.half_width is not None for cell in cells):
-        notes.append(r"Mean over seeds $\pm$ half-width of its 95\% Student-t interval.")
-    if any(cell.best for cell in cells):
-        notes.append("Bold: the best of a column and all that cannot be told from it (two-sided t-test at 5\\%).")
+    notes = [escape(sentence) for sentence in readings(board)]
     groups: dict[str, dict[str, str]] = {}
     for column in board.columns:
         name = column.metric if board.is_grid else " ".join(filter(None, [column.heading, column.detail]))
