@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -54,9 +55,9 @@ def check_method(name: str) -> list[Verdict]:
 def print_verdicts(verdicts: list[Verdict], console: Console) -> bool:
     """Prints a table; returns whether nothing failed."""
     table = Table("", "clause", "seen", box=None, header_style="bold")
-    marks = {True: "[green]pass", False: "[red]FAIL", None: "n/a"}
+    marks = {True: Text("pass", "green"), False: Text("FAIL", "red"), None: Text("n/a")}
     for verdict in verdicts:
-        table.add_row(marks[verdict.passed], verdict.clause, verdict.detail.replace("[", r"\["))
+        table.add_row(marks[verdict.passed], Text(verdict.clause), Text(verdict.detail))
     console.print(table)
     return all(verdict.passed is not False for verdict in verdicts)
 

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from bench.errors import UserError
+from bench.printing import Console, visible
 
 OK, NOT_ALL_OK, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(visible(f"error: {error}"), file=sys.stderr)
         return USAGE
 
 
@@ -154,6 +153,7 @@ def verify(options: argparse.Namespace) -> int:
         address=options.address,
         results=options.results,
         data=options.data,
+        plug_ins=options.plug_in,
     )
 
 
@@ -361,6 +361,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="N of the trials that ended ok, spread over sweeps and methods; always the same for the same results",
+    )
+    added.add_argument(
+        "--plug-in",
+        action="append",
+        default=[],
+        metavar="METHOD",
+        help="a method from outside the repository whose code may run, as its trials name it; no other is imported",
     )
     execution(added)
     results(added)

@@ -13,6 +13,10 @@ from bench.options import Option, defaults, describe_type, fits, nearest, normal
 Wrong = Callable[[str, str], None]
 """`wrong(key, message)` notes a mistake."""
 
+MOST_SETTINGS = 10_000
+"""That one table of options may stand for: more are a slip, and would take hours to be listed."""
+LONGEST = 80
+"""Characters of a value in a message."""
 DISTRIBUTIONS = {
     "uniform": lambda rng, low, high: float(rng.uniform(low, high)),
     "log-uniform": lambda rng, low, high: float(math.exp(rng.uniform(math.log(low), math.log(high)))),
@@ -55,6 +59,10 @@ def expand(key: str, given: Any, schema: Mapping[str, Option], what: str, wrong:
         wrong(key, "distributions of one table are drawn together, so all need the same number of draws")
         return []
     joint = [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=False)] or [{}]
+    size = math.prod(map(len, axes.values())) * len(joint)
+    if size > MOST_SETTINGS:
+        wrong(key, f"its grids stand for {size:,} settings; at most {MOST_SETTINGS:,} are read")
+        return []
     product = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     return [{**defaults(schema), **fixed, **random} for fixed, random in itertools.product(product, joint)]
 
@@ -71,11 +79,16 @@ def _draws(key: str, given: Mapping[str, Any], annotation: Any, wrong: Wrong) ->
     if name not in DISTRIBUTIONS:
         wrong(f"{key}.distribution", f'no distribution "{name}": {nearest(str(name), DISTRIBUTIONS)}')
         return []
-    if not (fits(low, float) and fits(high, float) and low < high and (name != "log-uniform" or low > 0)):
-        wrong(key, f"low and high must be numbers, low below high{', both above 0' if 'log' in name else ''}")
+    kind = int if name == "integer" else float
+    if not (fits(low, kind) and fits(high, kind) and low < high and (name != "log-uniform" or low > 0)):
+        numbers = "whole numbers" if kind is int else "numbers"
+        wrong(key, f"low and high must be {numbers}, low below high{', both above 0' if 'log' in name else ''}")
         return []
-    if not fits(draws, int) or draws < 1:
-        wrong(f"{key}.draws", f"must be a whole number of at least 1, not {shown(draws)}")
+    if math.isinf(high - low):
+        wrong(key, "low and high lie too far apart")
+        return []
+    if not fits(draws, int) or not 1 <= draws <= MOST_SETTINGS:
+        wrong(f"{key}.draws", f"must be a whole number from 1 to {MOST_SETTINGS:,}, not {shown(draws)}")
         return []
     values = []
     for index in range(draws):
@@ -89,5 +102,9 @@ def _draws(key: str, given: Mapping[str, Any], annotation: Any, wrong: Wrong) ->
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in a message."""
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """A value as it stands in a message: a long one is cut."""
+    try:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+    except ValueError:  # Python writes no numbers of thousands of digits
+        return "numbers of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
+WHOLE_NUMBERS = range(-(2**63), 2**63)
+"""Those that TOML, Parquet and tensors have; Python reads larger ones."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -62,9 +65,9 @@ def fits(value: Any, annotation: Any) -> bool:
             return all(fits(item, members[0]) for item in value)
         return len(value) == len(members) and all(fits(item, m) for item, m in zip(value, members, strict=True))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return fits(value, int) or (isinstance(value, float) and math.isfinite(value))
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and value in WHOLE_NUMBERS
     if annotation is None or annotation is types.NoneType:
         return value is None
     return isinstance(annotation, type) and isinstance(value, annotation)

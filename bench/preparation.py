@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 
 from bench.errors import UserError
 from bench.identity import Trial, canonical_json
 from bench.options import defaults, nearest, options_of, typed
+from bench.printing import Console
 from bench.registry import UnknownNameError, all_datasets, find_dataset
+from bench.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
+from bench.training import Report
+from bench.trial import Outcome, missing_row, run_trial
 from datasets.base import DataError, ImageDataset, PairDataset
 from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
 from datasets.downloads import fetch, local
@@ -57,6 +60,24 @@ def prepare(
     ready = [_prepare_one(dataset, root, check, console) for dataset in unique.values()]
     console.print(f"{sum(ready)} of {len(ready)} datasets ready in {root}", highlight=False, soft_wrap=True)
     return all(ready)
+
+
+def run_prepared(
+    trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float, *, download: bool
+) -> Outcome:
+    """Runs a trial, see `run_trial`; with `download`, what its datasets lack is downloaded and built before.
+
+    Processes of one machine, or that share the data folder, wait for the one that does so.
+    """
+    if download:
+        try:
+            for wanted in _of_trial(trial):
+                _build(wanted, data_root)
+        except DataError as error:
+            outcome = Outcome("failed", "DataError", str(error))
+            missing_row(trial, store, outcome)
+            return outcome
+    return run_trial(trial, store, data_root, report, checkpoint_seconds)
 
 
 def _prepare_one(wanted: Wanted, root: Path, check: bool, console: Console) -> bool:

@@ -1,4 +1,9 @@
-"""Finds methods and datasets by walking their packages: adding one is adding a file."""
+"""Finds methods and datasets by walking their packages: adding one is adding a file.
+
+A method from outside the repository is a plug-in: "package.module:Class", or one that an installed package offers in
+the entry-point group `bench.methods`. Its code runs with all rights of who runs it, so it is imported when it is named
+by a sweeps.toml or on a command line, and at no other time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TypeVar
 
@@ -53,13 +58,21 @@ def _walk(package: ModuleType, base: Named) -> dict[str, Named]:
 
 @cache
 def all_methods() -> dict[str, type[Method]]:
-    """Every method by name: those under `methods/`, then those of the entry-point group `bench.methods`."""
+    """Every method under `methods/`, by name."""
     import methods
 
-    found = _walk(methods, Method)
-    for entry in entry_points(group="bench.methods"):
-        found.setdefault(entry.name, entry.load())
-    return found
+    return _walk(methods, Method)
+
+
+@cache
+def plug_ins() -> dict[str, EntryPoint]:
+    """The methods that installed packages offer, by name; no name of ours is theirs. Nothing of them is imported."""
+    return {entry.name: entry for entry in entry_points(group="bench.methods") if entry.name not in all_methods()}
+
+
+def is_plug_in(name: str) -> bool:
+    """Whether `find_method` would import code from outside the repository."""
+    return name not in all_methods() and (":" in name or name in plug_ins())
 
 
 @cache
@@ -71,23 +84,22 @@ def all_datasets() -> dict[str, type[Dataset]]:
 
 
 def find_method(name: str) -> type[Method]:
-    """The class of a registered name, or of "package.module:Class".
+    """The class of a method's name. That of a plug-in is imported: `name` must be the user's.
 
     Raises UnknownNameError, with the nearest name or with what went wrong on import.
     """
-    if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        try:
-            cls = getattr(importlib.import_module(module_name), class_name)
-        except Exception as error:
-            raise UnknownNameError(f'method "{name}" cannot be imported: {error}') from error
-        if not (inspect.isclass(cls) and issubclass(cls, Autoencoder | TransportMap)):
-            raise UnknownNameError(f'"{name}" is neither an Autoencoder nor a TransportMap')
-        return cls
     known = all_methods()
-    if name not in known:
-        raise UnknownNameError(f'no method "{name}": {nearest(name, known)}')
-    return known[name]
+    if name in known:
+        return known[name]
+    if not is_plug_in(name):
+        raise UnknownNameError(f'no method "{name}": {nearest(name, [*known, *plug_ins()])}')
+    try:
+        cls = (plug_ins().get(name) or EntryPoint(name, name, "bench.methods")).load()
+    except (Exception, SystemExit) as error:  # a module that is a program ends itself
+        raise UnknownNameError(f'method "{name}" cannot be imported: {error}') from error
+    if not (inspect.isclass(cls) and issubclass(cls, Autoencoder | TransportMap)):
+        raise UnknownNameError(f'"{name}" is neither an Autoencoder nor a TransportMap')
+    return cls
 
 
 def find_dataset(name: str) -> type[Dataset]:
@@ -99,7 +111,7 @@ def find_dataset(name: str) -> type[Dataset]:
 
 
 def part_versions(parts: Iterable[str]) -> dict[str, int]:
-    """Versions of image datasets and methods, by name.
+    """Versions of image datasets and methods of the repository, by name.
 
     Raises UnknownNameError, with the nearest name.
     """

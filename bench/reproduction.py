@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from bench.driver import run_trials
 from bench.errors import UserError
-from bench.printing import print_line, print_table
+from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
 from bench.report.formatting import plural
 from bench.report.paper_view import PaperLine

@@ -12,7 +12,7 @@ import torch
 
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import defaults, options_of, typed
-from bench.registry import find_dataset, find_method, part_versions
+from bench.registry import all_methods, find_dataset, part_versions
 from bench.training import ImageBatches, Watch, run_stage, run_steps
 from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
 from datasets.cache import Entry, load_splits, remember
@@ -51,9 +51,9 @@ class DataFolder:
         Raises ValueError where the names or hyperparameters are not what they should be, and DivergedError.
         """
         found, filled = _image_dataset(dataset, {})
-        cls = find_method(autoencoder)
-        if not issubclass(cls, Autoencoder):
-            raise ValueError(f"{autoencoder} is no autoencoder")
+        cls = all_methods().get(autoencoder)
+        if cls is None or not issubclass(cls, Autoencoder):
+            raise ValueError(f"{autoencoder} is no autoencoder of the repository")
         schema = options_of(cls)
         unknown = params.keys() - schema.keys()
         if unknown:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.about import describe
 from bench.errors import UserError
-from bench.grid import expand, shown
+from bench.grid import LONGEST, expand, shown
 from bench.identity import NAME, Budget, Resources, Setting, Trial, canonical_json, table_keys
 from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import Option, fits, nearest, options_of
@@ -44,6 +44,12 @@ KEYS: dict[str, Any] = {
 }
 BUDGET = ("steps", "epochs", "batch_size", "patience")
 """What a method's table may state beside hyperparameters, for a method that is trained otherwise than the others."""
+MOST_TRIALS = 100_000
+"""Of one sweep: more are a slip of a grid or of seeds, and would take hours to be listed."""
+MOST_TOLD = 20
+"""Mistakes in a message."""
+DEEPEST = 20
+"""Levels of tables and lists within each other."""
 REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
 
 
@@ -56,8 +62,8 @@ class Mistake:
     message: str
 
     def __str__(self) -> str:
-        where = f"sweep {self.sweep}, {self.key}" if self.sweep else self.key
-        return f"{where}: {self.message}"
+        where = f"sweep {_cut(self.sweep)}, {_cut(self.key)}" if self.sweep else _cut(self.key)
+        return f"{where}: {' '.join(self.message.split())}"
 
 
 class SweepsError(UserError):
@@ -66,7 +72,9 @@ class SweepsError(UserError):
     def __init__(self, path: Path, mistakes: Sequence[Mistake]) -> None:
         self.path, self.mistakes = path, list(mistakes)
         count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
-        super().__init__("\n".join([f"{path}: {count}, nothing was run", *(f"  {mistake}" for mistake in mistakes)]))
+        lines = [f"  {mistake}" for mistake in mistakes[:MOST_TOLD]]
+        lines += [f"  … and {len(mistakes) - MOST_TOLD} more"] if len(mistakes) > MOST_TOLD else []
+        super().__init__("\n".join([f"{path}: {count}, nothing was run", *lines]))
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,15 @@ def load_sweeps(path: Path, scale: str) -> list[Sweep]:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+        if _nests_deeper(document, DEEPEST):
+            raise RecursionError
     except OSError as error:
         raise SweepsError(path, [Mistake("", "file", f"cannot be read: {error.strerror or error}")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SweepsError(
+            path, [Mistake("", "file", f"nests tables or lists in more than {DEEPEST} levels")]
+        ) from error
+    except ValueError as error:  # also what tomllib lets through: texts that are not UTF-8, numbers too long to read
         raise SweepsError(path, [Mistake("", "file", f"is not TOML: {error}")]) from error
 
     mistakes: list[Mistake] = []
@@ -141,11 +155,11 @@ def load_sweeps(path: Path, scale: str) -> list[Sweep]:
         tables = {}
     sweeps: dict[str, list[Sweep]] = {name: [] for name in SCALES}
     for name, table in tables.items():
-        found: list[Mistake] = []
+        found: dict[Mistake, None] = {}
         for at in SCALES:
             reader = _Reader(name, at, table)
             sweep = reader.read()
-            found += [mistake for mistake in reader.mistakes if mistake not in found]
+            found |= reader.mistakes
             if sweep is not None:
                 sweeps[at].append(sweep)
         mistakes += found
@@ -161,12 +175,10 @@ class _Reader:
     name: str
     scale: str
     raw: Any
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: dict[Mistake, None] = field(default_factory=dict)
 
     def wrong(self, key: str, message: str) -> None:
-        mistake = Mistake(self.name, key, message)
-        if mistake not in self.mistakes:
-            self.mistakes.append(mistake)
+        self.mistakes[Mistake(self.name, key, message)] = None
 
     def read(self) -> Sweep | None:
         """The sweep, or None where there are mistakes."""
@@ -203,6 +215,11 @@ class _Reader:
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
+        count = len(datasets) * len(methods) * len(seeds)
+        if count > MOST_TRIALS:
+            self.wrong(
+                "seeds", f"datasets, methods and seeds make {count:,} trials; at most {MOST_TRIALS:,} are planned"
+            )
         if self.mistakes or resources is None:
             return None
         return Sweep(
@@ -267,7 +284,7 @@ class _Reader:
         shared = table.get("shared", {})
         settings: list[tuple[Setting, Budget]] = []
         for name, given in table.get("methods", {}).items():
-            key = f"methods.{name}"
+            key, before = f"methods.{name}", len(settings)
             try:
                 cls = find_method(name)
             except UnknownNameError as error:
@@ -290,7 +307,9 @@ class _Reader:
                 budget = self._budget(key, table, own, kind)
                 for options in expand(key, {**common, **params}, schema, "hyperparameter", self.wrong):
                     settings.append((Setting(name, options, cls.version), budget))
-            if any(settings.count(setting) > 1 for setting in settings):
+            of_method = settings[before:]
+            texts = {canonical_json([setting.to_json("params"), budget.to_json()]) for setting, budget in of_method}
+            if len(texts) < len(of_method):
                 self.wrong(key, "two of its settings are the same")
         if not table.get("methods"):
             self.wrong("methods", "names no method")
@@ -339,8 +358,12 @@ class _Reader:
 
     def _seeds(self, given: Any) -> tuple[int, ...]:
         if isinstance(given, int):
-            if given < 1:
-                self.wrong("seeds", f"must be a number of at least 1, or a list of seeds, not {given}")
+            if not 1 <= given <= MOST_TRIALS:
+                self.wrong(
+                    "seeds",
+                    f"must be a number of at least 1 and at most {MOST_TRIALS:,}, or a list of seeds, not {given}",
+                )
+                return ()
             return tuple(range(given))
         if (
             not given
@@ -448,6 +471,21 @@ def _without_other_unit(base: Mapping[str, Any], over: Mapping[str, Any]) -> dic
     return {key: value for key, value in base.items() if key not in gone}
 
 
+def _nests_deeper(table: Mapping[str, Any], levels: int) -> bool:
+    """Whether tables and lists lie within each other in more levels than these; without recursion."""
+    inner: list[Any] = [table]
+    for _ in range(levels):
+        inner = [value for outer in inner for value in (outer.values() if isinstance(outer, dict) else outer)]
+        inner = [value for value in inner if isinstance(value, dict | list)]
+    return bool(inner)
+
+
+def _cut(name: str) -> str:
+    """A name as it stands in a message: on one line, and not for pages."""
+    name = " ".join(name.split())
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+
+
 def _sound(table: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that exist with values of their type; the others were noted as mistakes."""
     return {key: value for key, value in table.items() if key in KEYS and fits(value, KEYS[key])}
@@ -462,4 +500,5 @@ def _type_words(annotation: Any) -> str:
         dict: "a table",
     }
     words |= {list: "a list", list | dict: "a list or a table", int | list: "a whole number or a list"}
+    words |= {str | list: "a text or a list"}
     return words[annotation]

@@ -43,10 +43,18 @@ def results(sweeps_file: Callable[[str], Path], tmp_path: Path) -> Path:
 
 
 def verify(results: Path, *prefixes: str, sample: int | None = None, cpu: bool = False) -> tuple[int, str]:
-    """The exit status and what was printed."""
+    """The exit status and what was printed; the tests' own plug-in may run."""
     output = io.StringIO()
     console = Console(file=output, width=200)
-    status = verify_trials(prefixes, sample=sample, cpu=cpu, executor="inline", results=results, console=console)
+    status = verify_trials(
+        prefixes,
+        sample=sample,
+        cpu=cpu,
+        executor="inline",
+        results=results,
+        plug_ins=["tests.faulty:Shift"],
+        console=console,
+    )
     return status, output.getvalue()
 
 

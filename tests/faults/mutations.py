@@ -80,7 +80,7 @@ def mutated_bytes(content: bytes, rng: np.random.Generator) -> bytes:
 def mutated_toml(text: str, rng: np.random.Generator) -> bytes:
     """A sweeps.toml after 1 to 3 changes, of bytes, lines, keys, values or headings."""
     content = text.encode()
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
         if rng.random() < 0.15:
             content = mutated_bytes(content, rng) or b"\n"
             continue
@@ -111,6 +111,15 @@ def _values(text: str, rng: np.random.Generator) -> str:
     chosen, other = (found[k] for k in rng.integers(len(found), size=2))
     value = other[2] if rng.random() < 0.2 else TOML_VALUES[rng.integers(len(TOML_VALUES))]
     return text[: chosen.start(2)] + value + text[chosen.end(2) :]
+
+
+def _plain(text: str, rng: np.random.Generator) -> str:
+    """A value becomes another of its own type, as somebody who edits the file may write."""
+    found = [match for match in ASSIGNMENT.finditer(text) if match[2].replace("_", "").replace(".", "").isdigit()]
+    if not found:
+        return text
+    chosen = found[rng.integers(len(found))]
+    return text[: chosen.start(2)] + rng.choice(["1", "2", "3", "0.5", "16", "1000"]) + text[chosen.end(2) :]
 
 
 def _keys(text: str, rng: np.random.Generator) -> str:
@@ -152,6 +161,6 @@ def _large(text: str, rng: np.random.Generator) -> str:
 
 
 TOML_CHANGES: tuple[Callable[[str, np.random.Generator], str], ...] = (
-    *(_lines, _values, _values, _keys, _headings),
+    *(_lines, _lines, _lines, _plain, _plain, _values, _values, _values, _keys, _keys, _headings, _headings),
     _large,
 )

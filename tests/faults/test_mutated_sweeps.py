@@ -96,7 +96,7 @@ def test_of_1000_damaged_sweep_files_none_gives_a_traceback_and_each_mistake_has
             )
             assert rest, number
             for line in rest:
-                assert re.match(r"  (sweep [^,]+, )?\S.*: \S", line), f"{number}: {line!r}"
-            assert len(messages) < 100_000, number
-            assert messages.isprintable() or re.sub(r"[\n\t]", "", messages).isprintable(), f"{number}: {messages!r}"
+                assert re.match(r"  ((sweep [^,]+, )?\S.*: \S|… and \d+ more$)", line), f"{number}: {line!r}"
+            assert len(messages) < 20_000, number
+            assert "".join(messages.splitlines()).isprintable(), f"{number}: {messages!r}"
     assert min(counts.values()) > 100, counts  # both happen: the damage is neither harmless nor always the same
