@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,9 +19,10 @@ import pandas as pd
 from bench.published import PUBLISHED, PublishedError, load_published, published_table
 from bench.report.addresses import Addresses
 from bench.report.changes import Changes
+from bench.report.charts import Chart
 from bench.report.colors import method_colors
 from bench.report.comparisons import comparisons
-from bench.report.exports import export_charts, export_tables
+from bench.report.exports import export_chart, export_tables
 from bench.report.figures import figures
 from bench.report.folder import ENTRANCE, replacing
 from bench.report.leaderboards import boards
@@ -31,7 +34,7 @@ from bench.report.records import Section, sections
 from bench.report.site import Site
 from bench.report.soundness import sound
 from bench.report.sweep_view import SweepView
-from bench.report.trial_view import listing, trial_views
+from bench.report.trial_view import MEASURED, listing, trial_views
 from bench.store import Store
 
 LARGE = 1_000
@@ -50,7 +53,6 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
     store, out = Store(results_dir), Path(out_dir)
     # Frames are cut up and turned into lines all the time: as Python's own, their texts take half the time of Arrow's.
     with pd.option_context(*PYTHON_TEXTS), _uncollected(), replacing(out) as folder, _helper(store) as helper:
-        reading = helper.submit(store.read_curves)
         results = sound(store.read())
         problems = list(results.problems)
         published = _published(store, problems)
@@ -62,35 +64,38 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         )
         to = Addresses.of(found)
         seen = _pictures(store, found, colors, to, folder, problems)
-        curves = reading.result()
+        curves = store.read_curves()
         runs = runs_by_trial(curves)
         site = Site(folder, to, colors, changed=changes is not None)
-        writing = helper.submit(_write_trials, site, found, runs, seen, results_dir)
+        measured = [replace(section, rows=section.rows[MEASURED]) for section in found]  # all that these pages show
+        writing = helper.submit(_write_trials, site, measured, runs, seen, results_dir)
         views, drawn = [], []
         for section in found:
             views.append(_view(section, published, curves, colors, seen))
-            drawn.append(helper.submit(export_charts, views[-1].all_charts, folder))
+            drawn += [(chart, helper.submit(export_chart, chart, folder)) for chart in views[-1].all_charts]
         papers = paper_views(found, published, results.rows)
         if changes is not None:
             site.write("changes.html", "changes.html", changes=changes)
             site.write_text("changes.csv", changes.cells.to_csv(index=False))
         problems += export_tables([(view.section, view.boards) for view in views], folder)
         _write_pages(site, views, papers, runs)
+        problems += site.write_assets() + _drawn(drawn, folder)
         writing.result()
-        problems += site.write_assets() + [problem for charts in drawn for problem in charts.result()]
         site.write("index.html", "index.html", views=views, papers=papers, results_dir=store.root, problems=problems)
     return out / ENTRANCE
 
 
 def _helper(store: Store) -> Executor:
-    """What reads curves, writes the pages of trials and draws the charts that are exported, beside the rest.
+    """What writes the pages of trials and draws the charts that are exported, beside the rest.
 
     For a large report it is another process, which takes seconds to start; a thread would wait for the interpreter's
     lock. It starts afresh: vl_convert's engine does not survive a fork.
     """
     if len(list((store.root / "rows").glob("*/*"))) < LARGE:
         return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(1, get_context("spawn"), _start_helper)
+    helper = ProcessPoolExecutor(1, get_context("spawn"))
+    helper.submit(_start_helper)
+    return helper
 
 
 def _start_helper() -> None:
@@ -165,6 +170,14 @@ def _write_trials(
     """The pages of the trials. runs: the curves of each; seen: the pictures of those that have any."""
     for trial in trial_views(found, runs, seen, site.colors, results_dir):
         site.write(site.to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
+
+
+def _drawn(drawn: Sequence[tuple[Chart, Future[list[str]]]], folder: Path) -> list[str]:
+    """Waits for the charts, and from the last one on draws what the helper has not begun; what went wrong."""
+    problems = [
+        export_chart(chart, folder) if waiting.cancel() else waiting.result() for chart, waiting in reversed(drawn)
+    ]
+    return list(chain.from_iterable(reversed(problems)))
 
 
 def _write_pages(
