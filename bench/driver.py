@@ -13,8 +13,9 @@ from rich.table import Table
 from bench.across import measure_across_seeds
 from bench.checkpoints import CHECKPOINT_SECONDS
 from bench.commands import results_option
-from bench.execution import execute
+from bench.execution import WAIT_SECONDS, Way, execute
 from bench.identity import Trial, canonical_json
+from bench.mirror import open_store
 from bench.printing import Console, print_line
 from bench.progress import RunDisplay
 from bench.recorded import find_recorded
@@ -42,7 +43,9 @@ def run_sweeps(
     executor: str = "ray",
     address: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    results: Path = Path("results"),
+    prepare: bool = False,
+    wait_seconds: float = WAIT_SECONDS,
+    results: Path | str = Path("results"),
     data: Path | None = None,
     dry_run: bool = False,
     retry_failed: bool = False,
@@ -53,7 +56,8 @@ def run_sweeps(
 
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
-    store = Store(results)
+    store = open_store(results)
+    store.pull()
     sweeps = with_winners(load_sweeps(path, scale), store)
     named = {method.name for sweep in sweeps for method, _ in sweep.methods}
     chosen = select(
@@ -73,6 +77,8 @@ def run_sweeps(
         executor=executor,
         address=address,
         checkpoint_seconds=checkpoint_seconds,
+        prepare=prepare,
+        wait_seconds=wait_seconds,
         dry_run=dry_run,
         retry_failed=retry_failed,
         force=force,
@@ -89,6 +95,8 @@ def run_trials(
     executor: str,
     address: str | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    prepare: bool = False,
+    wait_seconds: float = WAIT_SECONDS,
     dry_run: bool = False,
     retry_failed: bool = False,
     force: bool = False,
@@ -114,22 +122,18 @@ def run_trials(
         done = len(trials) - len(waiting)
         console.print(f"{len(waiting)} trials to run{f', {done} already done' if done else ''}")
         with RunDisplay(console, len(waiting)) as display:
-            completed = execute(
-                waiting,
-                store,
-                data,
-                display,
-                executor=executor,
-                address=address,
-                checkpoint_seconds=checkpoint_seconds,
-            )
+            way = Way(executor, address, prepare, checkpoint_seconds, wait_seconds)
+            completed = execute(waiting, store, data, display, way)
     measure_across_seeds(trials, store)
     statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
     _show_summary(console, statuses, store)
+    unsent = store.unsent()
+    if unsent:
+        print_line(console, unsent)
     if not completed:
         console.print("interrupted; the same command goes on where it stopped")
         return INTERRUPTED
-    return OK if all(status == "ok" for status in statuses.values()) else NOT_ALL_OK
+    return OK if not unsent and all(status == "ok" for status in statuses.values()) else NOT_ALL_OK
 
 
 def _is_waiting(status: str | None, *, retry_failed: bool, force: bool) -> bool:

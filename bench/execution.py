@@ -9,22 +9,36 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.checkpoints import CHECKPOINT_SECONDS
-from bench.identity import Resources, Trial
-from bench.ray_session import ray_session
+from bench.identity import Trial
+from bench.placement import Node, fits, misfit
+from bench.preparation import run_prepared
+from bench.ray_session import RaySessionError, ray_session
 from bench.store import Store
-from bench.trial import Outcome, missing_row, run_trial
+from bench.trial import Outcome, missing_row
+from datasets.cache import data_root as default_root
 
-REPORT_SECONDS = 2.0
-"""How often a worker tells the driver of its progress: often enough to watch, too seldom to be a load."""
+if TYPE_CHECKING:
+    from bench.ray_trials import Work
+
+CHUNK = 1000
+"""Trials of one fit of Tune, which keeps and saves all that it ever had: more would slow it down."""
+CHUNKS_OF_SLOTS = 20
+"""Trials of one fit a CPU of the cluster, where that is more: at the end of each, nodes wait for the last trials."""
+ROUNDS = 5
+"""Fits in which a trial may begin, where nodes go away under it; within one, a process that died gets a second."""
+WAIT_SECONDS = 900.0
+"""How long trials wait for a node of a cluster that has what they ask for, unless said otherwise."""
+POLL_SECONDS = 5.0
 
 
 class Display(Protocol):
@@ -33,192 +47,182 @@ class Display(Protocol):
     def started(self, trial: Trial) -> None: ...
     def advanced(self, trial: Trial, stage: str, step: int, planned: int | None, loss: float) -> None: ...
     def ended(self, trial: Trial, outcome: Outcome) -> None: ...
+    def noted(self, text: str) -> None: ...
 
 
-def execute(
-    trials: Sequence[Trial],
-    store: Store,
-    data_root: Path,
-    display: Display,
-    *,
-    executor: str,
-    address: str | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> bool:
+@dataclass(frozen=True)
+class Way:
+    """How and where trials run.
+
+    executor: "ray" or "inline". address: of a Ray cluster; None for an instance of our own. prepare: whether trials
+    download and build what their datasets lack. checkpoint_seconds: see `bench.checkpoints`. wait_seconds: how long
+    trials wait for a node of a cluster that has what they ask for.
+    """
+
+    executor: str = "ray"
+    address: str | None = None
+    prepare: bool = False
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    wait_seconds: float = WAIT_SECONDS
+
+
+@dataclass
+class _Told:
+    """What has been heard of the trials; passed on to the display."""
+
+    display: Display
+    begun: set[Trial] = field(default_factory=set)
+    outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+
+    def started(self, trial: Trial) -> None:
+        self.begun.add(trial)
+        self.display.started(trial)
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None:
+        self.outcomes[trial] = outcome
+        self.display.ended(trial, outcome)
+
+
+def execute(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, way: Way) -> bool:
     """Runs the trials; afterwards each has a row. Returns whether it ran to the end rather than being interrupted.
 
-    Trials that ask for more than there is are not queued: they would wait for ever. Their rows say so.
-    checkpoint_seconds: see `bench.checkpoints`.
+    Trials that ask for more than any machine has are not run: their rows say so.
 
     Raises RaySessionError where Ray cannot start, StoreError where results cannot be written.
     """
-    run = _run_ray if executor == "ray" else _run_inline
+    run = _run_ray if way.executor == "ray" else _run_inline
     before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
-    unwritten = Outcome("lost", "WorkerDied", "its process died, twice, before it could write a row")
+    told = _Told(display)
+    unwritten = Outcome("lost", "WorkerDied", "its process died, again and again, before it could write a row")
     try:
-        with _terminate_as_interrupt():
-            run(trials, store, data_root, display, address, checkpoint_seconds)
+        with terminate_as_interrupt():
+            run(trials, store, data_root, told, way)
     except KeyboardInterrupt:
         unwritten = Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
     except BaseException as error:
         unwritten = Outcome("lost", type(error).__name__, f"the run ended before it: {error}")
         raise
     finally:
-        _reconcile(before, store, display, unwritten)
+        _reconcile(before, store, told, unwritten)
     return unwritten.status != "interrupted"
 
 
-def _run_inline(
-    trials: Sequence[Trial],
-    store: Store,
-    data_root: Path,
-    display: Display,
-    address: str | None,
-    checkpoint_seconds: float,
-) -> None:
+def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told, way: Way) -> None:
     import torch
 
-    available = Resources(os.cpu_count() or 1, torch.cuda.device_count())
-    for trial in _placeable(trials, available, store, display):
-        display.started(trial)
+    here: Node = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+    for trial in trials:
+        if not fits(trial.resources, [here]):
+            _refuse(trial, [here], told)
+            continue
+        told.started(trial)
 
         def report(stage: str, step: int, planned: int | None, loss: float, trial: Trial = trial) -> None:
-            display.advanced(trial, stage, step, planned, loss)
+            told.display.advanced(trial, stage, step, planned, loss)
 
         # Through the record, as a worker gets it.
-        outcome = run_trial(Trial.from_record(trial.to_record()), store, data_root, report, checkpoint_seconds)
-        display.ended(trial, outcome)
+        again = Trial.from_record(trial.to_record())
+        told.ended(trial, run_prepared(again, store, data_root, report, way.checkpoint_seconds, download=way.prepare))
 
 
-def _run_ray(
-    trials: Sequence[Trial],
-    store: Store,
-    data_root: Path,
-    display: Display,
-    address: str | None,
-    checkpoint_seconds: float,
-) -> None:
-    with ray_session(address, {trial.method.name for trial in trials}):
-        import ray
-        from ray import tune
+def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told, way: Way) -> None:
+    with ray_session(way.address, {trial.method.name for trial in trials}) as joined:
+        from bench import ray_trials
 
-        cluster = ray.cluster_resources()
-        available = Resources(int(cluster.get("CPU", 0)), cluster.get("GPU", 0))
-        placeable = _placeable(trials, available, store, display)
-        if not placeable:
-            return
-        callback = _display_callback(tune, placeable, display)
-        on_gpu = any(trial.resources.gpus for trial in placeable)
-        with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
-            tune.Tuner(
-                tune.with_resources(
-                    _worker,
-                    lambda config: tune.PlacementGroupFactory(
-                        [{"CPU": config["run"]["resources"]["cpus"], "GPU": config["run"]["resources"]["gpus"]}]
-                    ),
-                ),
-                param_space={
-                    "run": tune.grid_search([trial.to_record() for trial in placeable]),
-                    "results": str(store.root),
-                    "data": str(data_root),
-                    "checkpoint_seconds": checkpoint_seconds,
-                },
-                # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
-                tune_config=tune.TuneConfig(reuse_actors=not on_gpu),
-                run_config=tune.RunConfig(
-                    name="bench",
-                    storage_path=scratch,
-                    verbose=0,
-                    callbacks=[callback],
-                    # Trials catch their own errors: what is left to retry is a process that died.
-                    failure_config=tune.FailureConfig(max_failures=1),
-                ),
-            ).fit()
-
-
-def _worker(config: dict[str, Any]) -> dict[str, Any]:
-    """Runs one trial in a process of Ray's; its result is only for the display, rows are the truth."""
-    from ray import tune
-
-    trial = Trial.from_record(config["run"])
-    last = time.monotonic()
-
-    def report(stage: str, step: int, planned: int | None, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_SECONDS:
-            last = time.monotonic()
-            tune.report({"stage": stage, "step": step, "planned": planned, "loss": loss})
-
-    outcome = run_trial(trial, Store(config["results"]), Path(config["data"]), report, config["checkpoint_seconds"])
-    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
-
-
-def _display_callback(tune: Any, planned: Sequence[Trial], display: Display) -> Any:
-    """A Tune callback that tells the display what workers report."""
-
-    class Callback(tune.Callback):
-        def __init__(self) -> None:
-            self.display = display
-            self.ours = {(trial.sweep, trial.id): trial for trial in planned}
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return tune.Callback, ()  # Tune saves callbacks with the experiment; a terminal cannot be saved
-
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.display.started(self._our(trial))
-
-        def on_trial_result(
-            self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-        ) -> None:
-            if "stage" in result:
-                told = (result["stage"], result["step"], result["planned"], result["loss"])
-                self.display.advanced(self._our(trial), *told)
-            elif "status" in result:
-                outcome = Outcome(result["status"], result["error_type"], result["error"])
-                self.display.ended(self._our(trial), outcome)
-
-        def _our(self, trial: Any) -> Trial:
-            record = trial.config["run"]
-            return self.ours[record["sweep"], record["trial_id"]]
-
-    return Callback()
-
-
-def _placeable(trials: Sequence[Trial], available: Resources, store: Store, display: Display) -> list[Trial]:
-    """The trials that fit the machines; the others get a row that says what they lack."""
-    placeable = []
-    for trial in trials:
-        asked = trial.resources
-        if asked.cpus <= available.cpus and asked.gpus <= available.gpus:
-            placeable.append(trial)
-            continue
-        outcome = Outcome(
-            "lost",
-            "ResourcesUnavailable",
-            f"sweep {trial.sweep} asks for {asked.cpus} CPUs and {asked.gpus:g} GPUs a trial, and there are "
-            f"{available.cpus} CPUs and {available.gpus:g} GPUs; change its resources, or run it where they are",
+        # Without --data, each node of a cluster uses the folder that is its own.
+        data = None if data_root == default_root().resolve() else str(data_root)
+        work = ray_trials.Work(
+            store.location, store.mark() if joined else None, data, way.checkpoint_seconds, way.prepare
         )
-        if store.status(trial.sweep, trial.id) != "ok":
-            missing_row(trial, store, outcome)
-        display.ended(trial, outcome)
-    return placeable
+        if joined:
+            ray_trials.check_nodes(work)
+        waiting, rounds = list(trials), Counter[Trial]()
+        deadline: float | None = None
+        while waiting:
+            nodes = ray_trials.nodes()
+            ready = [trial for trial in waiting if fits(trial.resources, nodes.values())]
+            if not ready:
+                if deadline is None:
+                    deadline = time.monotonic() + (way.wait_seconds if joined else 0.0)
+                    if joined:
+                        _say_waiting(waiting, nodes.values(), told, way)
+                        ray_trials.ask_for([trial.resources for trial in waiting[:1]])
+                if time.monotonic() >= deadline:
+                    for trial in waiting:
+                        _refuse(trial, nodes.values(), told)
+                    return
+                time.sleep(POLL_SECONDS)
+                continue
+            deadline = None
+            cpus = sum(node.get("CPU", 0.0) for node in nodes.values())
+            chunk = ready[: max(CHUNK, int(CHUNKS_OF_SLOTS * cpus))]
+            told.begun.clear()
+            broken = _fit(chunk, store, work, told)
+            left = {trial for trial in chunk if trial not in told.outcomes}
+            rounds.update(left & told.begun)
+            gone = bool(nodes.keys() - ray_trials.nodes().keys())
+            # A process that dies twice on nodes that stay would die again.
+            again = {t for t in left if (gone or broken or t not in told.begun) and rounds[t] < ROUNDS}
+            done = set(chunk) - again
+            waiting = [trial for trial in waiting if trial not in done]
 
 
-def _reconcile(before: Mapping[Trial, Any], store: Store, display: Display, outcome: Outcome) -> None:
-    """Gives a row with this outcome to every trial that wrote none: its process died, or it never began.
+def _fit(chunk: Sequence[Trial], store: Store, work: Work, told: _Told) -> bool:
+    """Runs trials through Ray; returns whether Ray gave up on them, in part or all."""
+    from bench import ray_trials
+
+    ours = {(trial.sweep, trial.id): trial for trial in chunk}
+
+    def tell(event: tuple[Any, ...]) -> None:
+        kind, key, *rest = event
+        if kind == "started":
+            told.started(ours[key])
+        elif kind == "advanced":
+            told.display.advanced(ours[key], *rest)
+        else:
+            told.ended(ours[key], Outcome(*rest))
+
+    runs = [{"trial": trial.to_record(), "known": store.fingerprint(trial.sweep, trial.id)} for trial in chunk]
+    try:
+        ray_trials.fit(runs, work, tell)
+    except ray_trials.FitError as error:
+        if not told.begun:
+            raise RaySessionError(f"Ray runs nothing: {error}") from error
+        return True
+    return False
+
+
+def _say_waiting(waiting: Sequence[Trial], nodes: Collection[Node], told: _Told, way: Way) -> None:
+    told.display.noted(
+        f"{len(waiting)} trials wait for a node, at most {way.wait_seconds / 60:g} minutes: "
+        + misfit(waiting[0].sweep, waiting[0].resources, nodes)
+    )
+
+
+def _refuse(trial: Trial, nodes: Collection[Node], told: _Told) -> None:
+    told.ended(trial, Outcome("lost", "ResourcesUnavailable", misfit(trial.sweep, trial.resources, nodes)))
+
+
+def _reconcile(before: Mapping[Trial, Any], store: Store, told: _Told, outcome: Outcome) -> None:
+    """Gives a row to every trial that wrote none: its process died, or it never began.
 
     before: the stamp of each trial's row file from before the run. An ok row of an earlier run stays.
+    outcome: of those that nothing was heard of.
     """
+    store.pull()
     for trial, stamp in before.items():
         if store.stamp(trial.sweep, trial.id) != stamp:
             continue
-        display.ended(trial, outcome)
+        ended = told.outcomes.get(trial, outcome)
+        if ended.status != "lost":
+            ended = outcome
+        told.display.ended(trial, ended)
         if store.status(trial.sweep, trial.id) != "ok":
-            missing_row(trial, store, outcome)
+            missing_row(trial, store, ended)
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def terminate_as_interrupt() -> Iterator[None]:
     """Makes SIGTERM do what Ctrl-C does, so that schedulers' kills are reconciled too."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -87,6 +87,10 @@ class RunDisplay:
         elif outcome.status != "ok":
             self.live.console.print(f"{outcome.status} {trial.label}{error}", markup=False, style="red")
 
+    def noted(self, text: str) -> None:
+        """Prints what concerns the run as a whole."""
+        self._line(text)
+
     def _note(self) -> None:
         counts = Counter(outcome.status for outcome in self.outcomes.values())
         failed = sum(count for status, count in counts.items() if status != "ok")

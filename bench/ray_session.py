@@ -21,6 +21,15 @@ from bench.environment import git_state
 from bench.errors import UserError
 
 PACKAGES = ("bench", "datasets", "methods")
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",  # the trial's row says so
+    "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
 
 
 class RaySessionError(UserError):
@@ -28,8 +37,10 @@ class RaySessionError(UserError):
 
 
 @contextmanager
-def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[None]:
+def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[bool]:
     """Ray within the block: an instance of our own, or with an address the cluster there; left at the end.
+
+    Gives whether it is a cluster that was there before.
 
     Args:
         address: as of `ray.init`, "auto" or "ray://host:10001" for instance; RAY_ADDRESS stands in for None.
@@ -39,15 +50,7 @@ def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[No
         RaySessionError: Ray is not installed, does not start, or there is no cluster at the address.
     """
     address = address or os.environ.get("RAY_ADDRESS")
-    os.environ |= {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",  # the trial's row says so
-        "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    }
+    os.environ |= SETTINGS
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # an instance of our own, which no one else can reach
     try:
@@ -72,7 +75,7 @@ def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[No
             raise RaySessionError(f"Ray {where}: {error}; --executor inline runs without it") from error
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of dead workers; again, rows say so
         try:
-            yield
+            yield address is not None
         finally:
             ray.shutdown()
 
@@ -111,6 +114,6 @@ def _source(module: ModuleType) -> Path | None:
 
 
 def _told() -> dict[str, str]:
-    """Environment variables for the workers of a cluster: what they cannot find out from the code alone."""
+    """Environment variables for the workers of a cluster; of what they run they cannot find out the commit."""
     sha, dirty = git_state()
-    return {"RAY_CHDIR_TO_TRIAL_DIR": "0", "BENCH_GIT_SHA": sha or "", "BENCH_GIT_DIRTY": "1" if dirty else ""}
+    return {**SETTINGS, "BENCH_GIT_SHA": sha or "", "BENCH_GIT_DIRTY": "1" if dirty else ""}

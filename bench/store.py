@@ -4,6 +4,7 @@
     results/rows/<sweep>/<setting>.parquet      rows of metrics across the seeds of a setting
     results/curves/<sweep>/<trial_id>.parquet   training curves
     results/artifacts/<trial_id>/               pictures and weights
+    results/checkpoints/<sweep>/<trial_id>.safetensors   what a killed trial goes on from; gone once it has its rows
     results/plans/<sweep>-<scale>.json          the trials a sweep consists of, so that missing ones can be told
     results/compact/                            copies of many rows and curves in one file; see bench.compaction
     results/conflicts/<number>/                 results of trials that came out otherwise elsewhere; see bench.merging
@@ -20,8 +21,9 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from bench.reading import Results, compact, read_curves, read_results
 from bench.result_files import read_row_file, write_file
 from bench.schema import CURVE_SCHEMA, ROW_SCHEMA, SCHEMA_VERSION
 from bench.tables import Stamp, stamp
+
+MARK = ".mark"
 
 
 class StoreError(UserError):
@@ -53,6 +57,33 @@ class Store:
 
     def removed(self, path: Path) -> None:
         """Called with every file that has been removed."""
+
+    # Elsewhere: a folder is its own place, and has nothing to bring or to send
+
+    @property
+    def location(self) -> str:
+        """What `bench.mirror.open_store` opens these results from, on any machine that reaches them."""
+        return str(self.root)
+
+    def pull(self) -> None:
+        """Brings here what other machines have written."""
+
+    def fetch(self, sweep: str, trial_id: str) -> None:
+        """Brings the rows and the checkpoint of a trial here."""
+
+    def unsent(self) -> str | None:
+        """Says so where what was written here has not got to `location`."""
+        return None
+
+    def mark(self) -> str | None:
+        """What the file MARK in the folder holds: by that a machine tells whether it sees this folder or another."""
+        if not (self.root / MARK).exists():
+            own = self.root / f"{MARK}.{os.getpid()}"
+            own.write_text(uuid.uuid4().hex)
+            with suppress(FileExistsError):
+                os.link(own, self.root / MARK)  # of runs that start together the first makes it, whole
+            own.unlink()
+        return (self.root / MARK).read_text()
 
     # Writing
 
@@ -214,6 +245,10 @@ class Store:
     def artifacts_path(self, trial_id: str) -> Path:
         """The folder of a trial's artifacts."""
         return self.root / "artifacts" / trial_id
+
+    def checkpoint_path(self, sweep: str, trial_id: str) -> Path:
+        """Where a trial's checkpoint lies; see `bench.checkpoints`."""
+        return self.root / "checkpoints" / sweep / f"{trial_id}.safetensors"
 
     def plan_path(self, sweep: str, scale: str) -> Path:
         """Where the plan of a sweep at a scale lies."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from bench.differences import curve_differences, environment_differences, in_words, number_differences, worst_numbers
 from bench.errors import UserError
-from bench.execution import execute
+from bench.execution import Way, execute
 from bench.identity import Trial
 from bench.listing import find_trial
 from bench.metrics.base import all_metrics
@@ -102,7 +102,7 @@ def verify_trials(
         if trials:
             with RunDisplay(console, len(trials)) as display:
                 root = (data or data_root()).resolve()
-                completed = execute(trials, again, root, display, executor=executor, address=address)
+                completed = execute(trials, again, root, display, Way(executor, address))
         verdicts = {each: each.unfit or _compare(each.sweep, each.trial_id, store, again) for each in recorded}
     _show(console, verdicts, _across_seeds(trials))
     if not completed:

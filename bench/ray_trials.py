@@ -1,0 +1,245 @@
+"""Trials through Ray Tune: one fit of it, its worker, and what the two tell the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from bench.identity import Resources, Trial
+from bench.mirror import open_store
+from bench.placement import Node, fits, request
+from bench.preparation import run_prepared
+from bench.ray_session import RaySessionError
+from bench.store import MARK
+from datasets.cache import data_root
+
+REPORT_SECONDS = 2.0
+"""How often a worker tells the driver of its progress: often enough to watch, too seldom to be a load."""
+LOOK_SECONDS = 10.0
+"""How often a fit looks which nodes there are."""
+CHECK_SECONDS = 120.0
+"""In which a node that is asked for its folders has to answer; starting a process with the code takes some."""
+
+Tell = Callable[[tuple[Any, ...]], None]
+"""Takes ("started" | "advanced" | "ended", (sweep, trial_id), …)."""
+
+
+class FitError(Exception):
+    """A fit broke off, as it does when Ray's memory monitor ends a process; trials may be without their rows."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to know of a run.
+
+    results: folder or URL. mark: what lies in the folder's file of MARK; None where that is not to be looked at.
+    data: None for the data folder that is each node's own. prepare: whether to download what a dataset lacks.
+    """
+
+    results: str
+    mark: str | None
+    data: str | None
+    checkpoint_seconds: float
+    prepare: bool
+
+    def misplaced(self) -> str | None:
+        """Says so where this machine does not see the results folder of the driver."""
+        if self.mark is None:
+            return None
+        with contextlib.suppress(OSError):
+            if Path(self.results, MARK).read_text() == self.mark:
+                return None
+        return (
+            f"{platform.node()} does not see the results folder {self.results}; give --results a folder that all nodes "
+            "share, or a URL such as s3://bucket/results"
+        )
+
+
+def nodes() -> dict[str, Node]:
+    """What each living node has, by its id. Raises RaySessionError where Ray does not answer any more."""
+    try:
+        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    except (RayError, ConnectionError, RuntimeError, OSError) as error:
+        raise RaySessionError(f"Ray does not answer any more ({error}); the same command goes on") from error
+
+
+def ask_for(resources: Sequence[Resources]) -> None:
+    """Tells a cluster that can grow what its new nodes should have; asks for nothing more where there is none."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[request(each) for each in resources])
+
+
+def check_nodes(work: Work) -> None:
+    """Raises RaySessionError where a node does not see the results folder: better before a run than after it."""
+    check = ray.remote(num_cpus=0, max_retries=0)(_misplaced)
+    answers = [
+        check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(work)
+        for node in nodes()
+    ]
+    for answer in answers:
+        try:
+            if misplaced := ray.get(answer, timeout=CHECK_SECONDS):
+                raise RaySessionError(misplaced)
+        except GetTimeoutError as error:
+            raise RaySessionError(f"a node of the cluster does not start a process in {CHECK_SECONDS:.0f} s") from error
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            raise RaySessionError(f"the code cannot be set up on a node: {error}") from error
+        except ray.exceptions.RayTaskError as error:
+            raise RaySessionError(f"a node lacks what the code needs: {error.cause}; install it there") from error
+        except RayError:
+            continue  # the node has gone meanwhile
+
+
+def fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
+    """Runs trials to their ends, each at most twice where its process dies.
+
+    Ends before that when no node is left that could take any of those that have not ended.
+
+    Args:
+        runs: {"trial": the trial's record, "known": the fingerprint of the rows it has from before the run}.
+
+    Raises:
+        FitError: Ray gave up on all of them.
+    """
+    try:
+        if ray.util.client.ray.is_connected():
+            _fit_on_head(runs, work, tell)
+        else:
+            _fit(runs, work, tell)
+    except (RayError, tune.TuneError) as error:
+        raise FitError(str(error)) from error
+
+
+def _fit_on_head(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
+    """A fit beside the cluster's head, for a driver outside of the cluster."""
+    events = Queue(actor_options={"num_cpus": 0})
+    there = ray.remote(num_cpus=0, max_retries=0, resources={"node:__internal_head__": 0.001})(_fit)
+    running = there.remote(runs, work, events.put)
+    ended: list[Any] = []
+    while not ended:
+        ended, _ = ray.wait([running], timeout=1.0)
+        while True:
+            try:
+                tell(events.get_nowait())
+            except Empty:
+                break
+    ray.get(running)
+
+
+def _fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
+    watch = _Watch([run["trial"] for run in runs], tell)
+    on_gpu = any(run["trial"]["resources"]["gpus"] for run in runs)
+    with tempfile.TemporaryDirectory(prefix="bench-ray-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(_worker, _placement),
+            param_space={"run": tune.grid_search([dict(run) for run in runs]), "work": asdict(work)},
+            # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
+            tune_config=tune.TuneConfig(reuse_actors=not on_gpu),
+            run_config=tune.RunConfig(
+                name="bench",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[watch],
+                stop=_NoNode(watch),
+                # Trials catch their own errors: what is left to retry is a process that died.
+                failure_config=tune.FailureConfig(max_failures=1),
+            ),
+        ).fit()
+
+
+def _placement(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    return tune.PlacementGroupFactory([request(Resources(**config["run"]["trial"]["resources"]))])
+
+
+def _misplaced(work: Work) -> str | None:
+    return work.misplaced()
+
+
+def _worker(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs one trial in a process of Ray's; its result is only for the display, rows are the truth."""
+    trial, work = Trial.from_record(config["run"]["trial"]), Work(**config["work"])
+    if misplaced := work.misplaced():
+        return {"status": "lost", "error_type": "ResultsNotShared", "error": misplaced}
+    store = open_store(work.results)
+    store.fetch(trial.sweep, trial.id)
+    if store.fingerprint(trial.sweep, trial.id) != config["run"]["known"]:
+        # Its process died after it had written its rows and before it could say so.
+        return {"status": store.status(trial.sweep, trial.id), "error_type": None, "error": None}
+    data = Path(work.data) if work.data else data_root().resolve()
+    last = time.monotonic()
+
+    def report(stage: str, step: int, planned: int | None, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_SECONDS:
+            last = time.monotonic()
+            tune.report({"stage": stage, "step": step, "planned": planned, "loss": loss})
+
+    outcome = run_prepared(trial, store, data, report, work.checkpoint_seconds, download=work.prepare)
+    if unsent := store.unsent():
+        return {"status": "lost", "error_type": "NotUploaded", "error": f"{platform.node()}: {unsent}"}
+    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
+
+
+class _Watch(tune.Callback):
+    """Passes on what workers report, and knows which trials have not ended."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], tell: Tell) -> None:
+        self.tell = tell
+        self.open = {_key(record): Resources(**record["resources"]) for record in records}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()  # Tune saves callbacks with the experiment; a terminal cannot be saved
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.tell(("started", _key(trial.config["run"]["trial"])))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        key = _key(trial.config["run"]["trial"])
+        if "stage" in result:
+            self.tell(("advanced", key, result["stage"], result["step"], result["planned"], result["loss"]))
+        elif "status" in result:
+            self.open.pop(key, None)
+            self.tell(("ended", key, result["status"], result["error_type"], result["error"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.open.pop(_key(trial.config["run"]["trial"]), None)
+
+
+class _NoNode(tune.Stopper):
+    """Ends a fit when no node is left that could take any open trial: it would wait for ever."""
+
+    def __init__(self, watch: _Watch) -> None:
+        self.watch = watch
+        self.looked = time.monotonic()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.stopper.NoopStopper, ()  # saved with the experiment, as callbacks are
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return False
+        self.looked = time.monotonic()
+        there = list(nodes().values())
+        return not any(fits(resources, there) for resources in self.watch.open.values())
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["sweep"], record["trial_id"]
