@@ -5,14 +5,17 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bench.report import site
 from bench.report.addresses import file_names
 from bench.report.charts import log_axis, metric_axis
-from bench.report.colors import HUES, method_colors
+from bench.report.colors import HUES, contrast, method_colors
 from bench.report.figures import thinned
 from bench.report.formatting import count, duration, listed, measurement, memory, number
 from bench.report.labels import SIDES, label_sides, spread_apart
@@ -122,6 +125,25 @@ def test_each_method_has_a_color_and_families_share_a_hue():
     assert hue(colors["vae"]) == pytest.approx(hue(colors["beta-vae"]), abs=0.01)
     assert [hue(colors[m]) for m in ("wae-gan", "wae-mmd")] == pytest.approx([hue(colors["swae"])] * 2, abs=0.01)
     assert abs(hue(colors["swae"]) - hue(colors["vae"])) > 0.2
+
+
+@pytest.mark.parametrize("family", [*HUES, "New"])
+def test_colors_of_a_family_differ_and_are_seen_on_both_pages(family: str):
+    colors = method_colors((f"method {number:02}", family) for number in range(6 if family == "reference" else 18))
+    assert len(set(colors.values())) == len(colors)
+    style = (Path(site.__file__).parent / "assets" / "style.css").read_text()
+    white, dark = re.findall(r"--paper: (#\w{6});", style)
+    assert min(contrast(color, dark) for color in colors.values()) >= 3
+    assert min(contrast(color, white) for color in colors.values()) >= 1.89
+
+
+def test_the_pages_texts_have_the_contrast_that_is_asked_of_texts():
+    style = (Path(site.__file__).parent / "assets" / "style.css").read_text()
+    papers, *texts = (
+        re.findall(rf"--{name}: (#\w{{6}});", style) for name in ("paper", "ink", "soft", "link", "theirs")
+    )
+    for paper, *shown in zip(papers, *texts, strict=True):
+        assert min(contrast(paper, text) for text in shown) >= 4.5
 
 
 def test_axes_are_logarithmic_where_ratios_matter():
