@@ -181,7 +181,7 @@ def test_one_dataset_has_differences_from_the_best_seed_by_seed(tmp_path: Path):
     assert {line["label"]: line["estimate"] for line in data(found.charts[0]) if "label" in line} == pytest.approx(
         {"vae": 10, "beta-vae": 16, "ae": 20}
     )
-    assert "gwae is better than what lies right of the line" in found.charts[0].caption
+    assert "gwae has a better mean than what lies right of the line" in found.charts[0].caption
     assert "all 6 pairs of settings, it differs at 5% from each." in found.charts[0].caption
     assert found.tuned.empty
 

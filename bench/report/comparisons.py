@@ -175,7 +175,7 @@ def _improvement(
         f"The probability that of two runs on a dataset the one of {label} is better, mean over the datasets, with "
     )
     caption += "95% intervals by a bootstrap over seeds."
-    caption += " Where the interval holds 0.5, neither is ahead."
+    caption += " Where the interval holds 0.5, neither can be said to be ahead."
     return [Chart.of(f"{slug}-improvement", f"{label} against each of the others, by {over}", caption, chart)]
 
 
@@ -222,8 +222,8 @@ def _differences(section: Section, cells: pd.DataFrame, colors: Mapping[str, str
     others = "each" if len(told) == len(best) else listed(told) or "none"
     caption = (
         "Mean differences with 95% t intervals (wide ones cut), seed by seed where seeds are the same. "
-        f"{label} is better than what lies {better} of the line. With Holm's correction for all {len(pairs):,} pairs "
-        f"of settings, it differs at 5% from {others}."
+        f"{label} has a better mean than what lies {better} of the line. With Holm's correction for all "
+        f"{len(pairs):,} pairs of settings, it differs at 5% from {others}."
     )
     chart = estimates(lines, f"difference in {metric}", colors, 0.0)
     return [Chart.of(f"{section.slug}-{metric}-differences", f"Difference from {label} by {metric}", caption, chart)]

@@ -23,6 +23,8 @@ OPEN_CHARTS = 2
 """Of a board's metrics, how many have a chart that is seen at once."""
 LINES, CURVES = 40, 16
 """Settings in a chart that has a line for each, one below the other or as curves: the leading ones."""
+AT_LIMIT = "; a bound such as <1 is drawn at its limit"
+"""Of published values in a caption."""
 Key = tuple[Any, ...]
 """A column's BOARD key."""
 Drawing = Callable[[], Chart]
@@ -68,7 +70,9 @@ def _over_settings(
     heading = f"{column.metric}, {column.heading}" if board.is_grid else column.metric
     title = " · ".join(filter(None, [heading, column.detail]))
     axis = metric_axis("", section.outputs[column.metric], list(points["value"]))
-    caption = "Dots are seeds, ticks means, bars 95% intervals (wide ones cut); grey diamonds are published values."
+    caption = "Dots are seeds, ticks means, bars 95% intervals (wide ones cut)."
+    if shown["published"].notna().any():
+        caption += f" Grey diamonds are published values{AT_LIMIT}."
     caption += f" The table has {left_out} more settings." if left_out > 0 else ""
     return Chart.of(f"{board.slug}-{position}", title, caption, seeds_by_setting(points, shown, axis, colors))
 
@@ -119,7 +123,7 @@ def _against_option(
     x_axis = option_axis(option, list(places.values()))
     y_axis = metric_axis(metric, section.outputs[metric], [*points["value"], *theirs["value"]])
     caption = "Dots are seeds, lines means, bars 95% intervals (wide ones cut)."
-    caption += " Grey and hollow: published; a bound such as <1 is drawn at its limit." if published else ""
+    caption += f" Grey and hollow: published{AT_LIMIT}." if published else ""
     chart = against_option(points, means, theirs, x_axis, y_axis, colors)
     return Chart.of(slug, f"{metric} against {option}", caption, chart)
 
