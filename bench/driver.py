@@ -102,7 +102,7 @@ def run_trials(
     force: bool = False,
 ) -> int:
     """Runs those of the trials, which are of these sweeps, that have no ok row yet; returns the exit status."""
-    statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
+    statuses = _statuses(trials, store)
     waiting = [trial for trial in trials if _is_waiting(statuses[trial], retry_failed=retry_failed, force=force)]
     if dry_run:
         _show_plan(console, trials, statuses, waiting, store)
@@ -125,7 +125,9 @@ def run_trials(
             way = Way(executor, address, prepare, checkpoint_seconds, wait_seconds)
             completed = execute(waiting, store, data, display, way)
     measure_across_seeds(trials, store)
-    statuses = {trial: store.status(trial.sweep, trial.id) for trial in trials}
+    for name in _by_sweep(trials):
+        store.compact(name)
+    statuses = _statuses(trials, store)
     _show_summary(console, statuses, store)
     unsent = store.unsent()
     if unsent:
@@ -134,6 +136,12 @@ def run_trials(
         console.print("interrupted; the same command goes on where it stopped")
         return INTERRUPTED
     return OK if not unsent and all(status == "ok" for status in statuses.values()) else NOT_ALL_OK
+
+
+def _statuses(trials: Sequence[Trial], store: Store) -> dict[Trial, str | None]:
+    """The status of each trial; None without readable rows."""
+    found = {sweep: store.statuses(sweep) for sweep in _by_sweep(trials)}
+    return {trial: found[trial.sweep].get(trial.id) for trial in trials}
 
 
 def _is_waiting(status: str | None, *, retry_failed: bool, force: bool) -> bool:

@@ -7,7 +7,7 @@ torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from bench.result_files import UnreadableError, one_line, read_curve_file, read_
 from bench.schema import CURVE_SCHEMA, ROW_SCHEMA
 from bench.tables import Files, Stamp, frame, joined, stamps
 
-READ: Mapping[str, Callable[[Path, Stamp], Files]] = {"rows": read_row_file, "curves": read_curve_file}
+READ: dict[str, Callable[[Path, Stamp], Files]] = {"rows": read_row_file, "curves": read_curve_file}
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
 STRAY = "not a file of ours: results lie in rows/SWEEP/TRIAL.parquet"
 

@@ -23,7 +23,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ import pyarrow.parquet as pq
 from bench.errors import UserError
 from bench.files import replacing
 from bench.metadata import UNREADABLE, members, read_plan, trial_record
-from bench.reading import Results, compact, read_curves, read_results
-from bench.result_files import read_row_file, write_file
+from bench.reading import Results, compact, files_of, read_curves, read_results
+from bench.result_files import UnreadableError, read_row_file, write_file
 from bench.schema import CURVE_SCHEMA, ROW_SCHEMA, SCHEMA_VERSION
 from bench.tables import Stamp, stamp
 
@@ -172,22 +172,24 @@ class Store:
     def compact(self, sweep: str) -> None:
         """Makes later reading of a sweep of many trials fast, see `bench.compaction`; safe at any time.
 
-        Raises StoreError where the disk refuses.
+        A disk that refuses leaves everything as it is.
         """
-        try:
+        with suppress(OSError):
             compact(self.root, sweep)
-        except OSError as error:
-            raise StoreError(f"cannot write to {self.root / 'compact'}: {error.strerror or error}") from error
 
     # Reading
 
     def status(self, sweep: str, trial_id: str) -> str | None:
-        """The status of a trial; None where it has no rows, or an unreadable file of them."""
+        """The status of a trial; None where it has no rows, or a damaged file of them."""
         try:
-            column = pq.read_table(self.rows_path(sweep, trial_id), columns=["status"], partitioning=None)["status"]
-        except (pa.ArrowException, OSError, KeyError):
+            return read_row_file(self.rows_path(sweep, trial_id)).table["status"][0].as_py()
+        except UnreadableError:
             return None
-        return column[0].as_py() if len(column) else None
+
+    def statuses(self, sweep: str) -> dict[str, str]:
+        """The status of every trial of a sweep that has rows, by id."""
+        files, _ = files_of(self.root, sweep, "rows")
+        return {head.file: table["status"][0].as_py() for head, table in files.each() if head.members is None}
 
     def trial_rows(self, sweep: str, trial_id: str) -> list[dict[str, Any]]:
         """A trial's rows, see ROW_SCHEMA. Raises UnreadableError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.schema import CURVE_SCHEMA, ROW_SCHEMA
+from bench.schema import CURVE_SCHEMA, MIGRATIONS, ROW_SCHEMA, SCHEMA_VERSION
 from bench.store import Store, StoreError
 
 
@@ -145,3 +146,57 @@ def test_an_empty_folder_reads_as_no_rows(tmp_path: Path) -> None:
     found = Store(tmp_path).read()
     assert found.rows.empty
     assert list(found.rows.columns) == ROW_SCHEMA.names
+
+
+def test_a_file_of_the_first_schema_reads_as_one_of_this(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row(metric="mse", value=0.5)], {"spec": 1})
+    path = store.rows_path("s", "a" * 64)
+    table = pq.read_table(path, partitioning=None)
+    first = table.drop_columns(["resumed"])
+    first = first.set_column(0, "schema_version", pa.array([1], pa.int32())).replace_schema_metadata({"trial": "{}"})
+    pq.write_table(first, path)
+    found = store.read()
+    assert found.problems == []
+    assert list(found.rows.columns) == ROW_SCHEMA.names
+    assert found.rows[["schema_version", "resumed", "value"]].iloc[0].tolist() == [SCHEMA_VERSION, 0, 0.5]
+    assert store.trial_rows("s", "a" * 64)[0]["resumed"] == 0
+
+
+def test_a_file_of_a_later_schema_is_named_with_what_to_do(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_rows([row()], {})
+    path = store.rows_path("s", "a" * 64)
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.set_column(0, "schema_version", pa.array([SCHEMA_VERSION + 1], pa.int32())), path)
+    (problem,) = store.read().problems
+    assert f"its schema is version {SCHEMA_VERSION + 1}, this harness knows {SCHEMA_VERSION}; update it" in problem
+
+
+def test_every_version_before_this_has_a_migration() -> None:
+    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_one_flipped_bit_in_a_value_or_the_record_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    value = 0.123456789
+    store.write_rows([row(metric="mse", value=value)], {"spec": {"seed": 41}})
+    path = store.rows_path("s", "a" * 64)
+    whole = path.read_bytes()
+    page, record = whole.index(struct.pack("<d", value)), whole.rindex(b"41}}")
+    for place in (page, record):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        (problem,) = store.read().problems
+        assert "damaged" in problem or "CRC" in problem
+        assert store.status("s", "a" * 64) is None  # so that it runs again
+
+
+def test_a_file_that_bears_another_name_than_its_trial_is_not_counted_twice(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.write_rows([row(metric="mse", value=0.5)], {})
+    for copy in (path.with_name("a copy.parquet"), tmp_path / "rows" / "t" / path.name):
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    found = store.read()
+    assert len(found.rows) == 1
+    assert ["of another trial or sweep" in problem for problem in found.problems] == [True, True]
