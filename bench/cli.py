@@ -74,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        if isinstance(getattr(options, "results", None), str):
+            from bench.mirror import local_results
+
+            options.results = local_results(options.results)
         return options.verb(options)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -100,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
         executor=options.executor,
         address=options.address,
         checkpoint_seconds=options.checkpoint_seconds,
+        prepare=options.prepare,
+        wait_seconds=60.0 * options.wait,
         results=options.results,
         data=options.data,
         dry_run=options.dry_run,
@@ -159,8 +165,9 @@ def verify(options: argparse.Namespace) -> int:
 
 def merge(options: argparse.Namespace) -> int:
     from bench.merging import merge_results
+    from bench.mirror import local_results
 
-    return merge_results(options.folders, options.out)
+    return merge_results([local_results(folder) for folder in options.folders], options.out)
 
 
 def report(options: argparse.Namespace) -> int:
@@ -213,7 +220,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def results(added: argparse.ArgumentParser) -> None:
         added.add_argument(
-            "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: results)"
+            "--results",
+            type=_place,
+            default=Path("results"),
+            metavar="DIR|URL",
+            help="results folder, or where pyarrow finds one, such as s3://bucket/results (default: results)",
         )
 
     def scale(added: argparse.ArgumentParser, default: str = "quick") -> None:
@@ -262,7 +273,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.add_argument(
             "--address",
-            help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here)",
+            help="address of a running Ray cluster, such as auto or ray://host:10001 (default: start one here); "
+            "docs/cluster.md tells more",
         )
         added.add_argument("--cpu", action="store_true", help="run on CPUs even what asks for GPUs")
 
@@ -290,6 +302,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="seconds of a trial from one checkpoint to the next, which a killed trial goes on from (default: 120; "
         "0: no checkpoints)",
+    )
+    added.add_argument(
+        "--prepare", action="store_true", help="download and build what datasets a machine lacks when a trial needs it"
+    )
+    added.add_argument(
+        "--wait",
+        type=float,
+        default=15.0,
+        metavar="MINUTES",
+        help="how long trials wait for a node of a cluster that has what they ask for (default: 15)",
     )
     added.add_argument("--dry-run", action="store_true", help="show what would run and for how long, and run nothing")
     added.add_argument(
@@ -374,12 +396,17 @@ def _parser() -> argparse.ArgumentParser:
     data(added)
 
     added = verb("merge", merge, "Join the results of several machines in one folder.", MERGE_EPILOG)
-    added.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="results folders")
+    added.add_argument("folders", nargs="+", type=_place, metavar="DIR|URL", help="results folders")
     added.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder to write, new or not")
 
     added = verb("check", check, "Run a method through its contract on a tiny dataset, in seconds.")
     added.add_argument("method", help="a method's name, or package.module:Class")
     return parser
+
+
+def _place(text: str) -> Path | str:
+    """A folder, or the text of a URL."""
+    return text if "://" in text else Path(text)
 
 
 def _positive(text: str) -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.driver import run_trials
 from bench.errors import UserError
+from bench.mirror import open_store
 from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
 from bench.report.formatting import plural
@@ -18,7 +19,6 @@ from bench.report.paper_view import PaperLine
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
 from bench.statistics.verdicts import EXPLANATION
-from bench.store import Store
 from bench.sweeps import Sweep, load_sweeps
 from datasets.cache import data_root
 
@@ -56,7 +56,7 @@ def reproduce(
         needed = where(needed, conditions)
         table = table[[any(is_needed(row, trial.spec) for trial in needed) for row in published_rows(table)]]
     status = 0
-    store = Store(results)
+    store = open_store(results)
     if run and needed:
         _foretell(console, [row for row in published_rows(table) if any(is_needed(row, t.spec) for t in needed)])
         trials = on_cpu(needed) if cpu else needed
