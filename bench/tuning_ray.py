@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     """Runs one trial of a search in a process of Ray's, which Tune ends at a milestone where it is to stop."""
 
     def reached(milestone: Milestone) -> bool:
-        tune.report({"milestone": asdict(milestone)})
+        tune.report(asdict(milestone))
         return False
 
     trial = Trial.from_record(config["run"])
@@ -130,7 +130,8 @@ class _Halving(FIFOScheduler):
         self.link = link
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "milestone" not in result:
+        if "rung" not in result:
             return TrialScheduler.CONTINUE
-        stops = self.link.searcher.reached(self.link.numbers[trial.trial_id], Milestone(**result["milestone"]))
+        milestone = Milestone(**{field.name: result[field.name] for field in fields(Milestone)})
+        stops = self.link.searcher.reached(self.link.numbers[trial.trial_id], milestone)
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE

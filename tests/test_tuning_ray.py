@@ -1,0 +1,64 @@
+"""A search through Ray Tune: one trial at a time it is the search in this process, and a dead worker harms no other."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from bench.search_records import read_searches
+from bench.tuning import tune_sweeps
+
+ROOT = Path(__file__).parent.parent
+SWEEPS = """
+[sweep.digits]
+kind = "autoencoding"
+metrics = ["mse"]
+batch_size = 32
+steps = 32
+splits = ["validation", "test"]
+datasets.digits = {}
+methods.ae = { width = 4 }
+[sweep.digits.tuning]
+metric = "mse"
+trials = 6
+methods.ae = { lr = { distribution = "log-uniform", low = 1e-4, high = 1e-1 }, latent_dim = [2, 4, 8] }
+
+[sweep.pairs]
+kind = "transport"
+metrics = ["l2-uvp"]
+batch_size = 16
+steps = 20
+splits = ["validation", "test"]
+datasets.gaussians = {}
+methods."tests.faulty:Dies" = {}
+[sweep.pairs.tuning]
+metric = "l2-uvp"
+trials = 2
+methods."tests.faulty:Dies" = { lr = [0.01, 0.1] }
+"""
+
+
+def test_ray_gives_the_search_of_this_process(sweeps_file: Callable[[str], Path], tmp_path: Path) -> None:
+    path = sweeps_file(SWEEPS)
+    command = [sys.executable, "-m", "bench", "tune", str(path), "--max-concurrent", "1", "--results", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert process.returncode == 1, process.stderr  # since of one search all trials died
+    assert "Traceback" not in process.stdout + process.stderr
+    dead = read_searches(tmp_path, "pairs", "quick")
+    assert list(dead["state"]) == ["lost", "lost"]
+
+    here = tmp_path / "here"
+    console = Console(file=io.StringIO())
+    tune_sweeps(path, results=here, executor="inline", only=["digits"], console=console)
+    ours, theirs = (
+        read_searches(root, "digits", "quick").drop(columns=["seconds", "started_at", "git_sha"])
+        for root in (here, tmp_path)
+    )
+    pd.testing.assert_frame_equal(ours, theirs)
+    assert {"completed", "stopped"} == set(theirs["state"])
