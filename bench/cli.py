@@ -22,6 +22,14 @@ exit status:
   130  interrupted; the same command goes on where it stopped
 """
 
+TUNE_EPILOG = """\
+What is searched stands in sweeps.toml under [sweep.NAME.tuning]; docs/tuning.md tells how. Trials of searches lie apart
+from the rows, in tuning/ of the results folder. Those that have ended are not run again; then the sweep's own setting
+and the one that won are run with all seeds of the sweep, as by `run`.
+
+exit status: that of `run`; also 1 where of a search no trial came to its end
+"""
+
 REPRODUCE_EPILOG = """\
 The trials are those of the sweeps that say published = "PAPER/TABLE", as far as the table has their dataset, method and
 hyperparameters; finished ones do not run again. For instance, on a laptop:
@@ -111,6 +119,24 @@ def run(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
         retry_failed=options.retry_failed,
         force=options.force,
+    )
+
+
+def tune(options: argparse.Namespace) -> int:
+    from bench.tuning import tune_sweeps
+
+    return tune_sweeps(
+        options.sweeps,
+        scale=options.scale,
+        only=options.only,
+        everything=options.all,
+        cpu=options.cpu,
+        executor=options.executor,
+        address=options.address,
+        max_concurrent=options.max_concurrent,
+        results=options.results,
+        data=options.data,
+        retry_failed=options.retry_failed,
     )
 
 
@@ -320,6 +346,28 @@ def _parser() -> argparse.ArgumentParser:
         help="run failed, diverged and timed-out trials again (lost and interrupted ones always are)",
     )
     added.add_argument("--force", action="store_true", help="run trials again that have an ok row; it is replaced")
+
+    added = verb("tune", tune, "Search for settings of methods on the validation split, and run the best.", TUNE_EPILOG)
+    added.add_argument("sweeps", type=Path, help="the file that says what to search, such as sweeps.toml")
+    scale(added)
+    added.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="SWEEP, SWEEP/METHOD or SWEEP/METHOD/DATASET, with * and ?; may be given several times",
+    )
+    added.add_argument("--all", action="store_true", help="also the sweeps marked optional = true")
+    execution(added)
+    added.add_argument(
+        "--max-concurrent",
+        type=_positive,
+        metavar="N",
+        help="trials of a search at a time (default: as many as fit); 1 gives the same search whenever it is run",
+    )
+    results(added)
+    data(added)
+    added.add_argument("--retry-failed", action="store_true", help="run failed, diverged and timed-out trials again")
 
     added = verb(
         "reproduce",
