@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -105,6 +106,25 @@ def provenance(device: torch.device) -> dict[str, Any]:
         # On CUDA some kernels have no deterministic form and only warn, so nothing is promised there.
         "deterministic": device.type == "cpu" and torch.are_deterministic_algorithms_enabled(),
     }
+
+
+def code_and_machine(method: type, device: torch.device) -> dict[str, str | None]:
+    """What numbers may depend on beside the trial: hash of the code, versions, processor or GPU."""
+    known = provenance(device)
+    names = ("python", "torch", "cuda", "device_name", "packages")
+    return {"code": _code_hash(inspect.getfile(method)), **{name: known[name] for name in names}}
+
+
+@cache
+def _code_hash(method_file: str) -> str:
+    """SHA-256 of the files that train and measure, and of the method's own, wherever that is. Commits say less: there
+    may be none, and files may differ from them."""
+    root = Path(__file__).resolve().parent.parent
+    files = {path for folder in ("bench/metrics", "methods", "datasets") for path in root.glob(f"{folder}/**/*.py")}
+    digest = hashlib.sha256()
+    for path in sorted({*files, *root.glob("bench/*.py"), Path(method_file).resolve()}):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @cache

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.environment import generator, seed_torch
 from bench.identity import Budget
@@ -19,6 +19,9 @@ from methods.base import Autoencoder, Losses, Sampler
 
 CURVE_POINTS = 200
 """About as many points as a stage's curve has: enough to draw, few enough to keep."""
+EXPLODED = 1e18
+"""A loss of this size, of either sign, has diverged: squared gradients, which Adam keeps, overflow float32 near there,
+and what goes on is no training. Sound adversarial losses and multipliers are many orders of magnitude below."""
 UPLOAD = 4096
 """Images copied to a GPU at once."""
 
@@ -27,7 +30,7 @@ Report = Callable[[str, int, int | None, float], None]
 
 
 class DivergedError(Exception):
-    """A loss became infinite or not a number."""
+    """A loss exploded or is not a number, or a parameter is not finite."""
 
 
 class TimedOutError(Exception):
@@ -38,29 +41,46 @@ class TimedOutError(Exception):
 class Watch:
     """Follows the losses of a trial: keeps its curves, tells displays, stops what diverges or takes too long.
 
-    timeout: seconds the trial may train, or None.
+    timeout: seconds the trial may take from the start of its training on, or None.
+    earlier_peak: bytes of memory at the peak of attempts that this one goes on from, 0 without.
     """
 
     report: Report
     timeout: float | None = None
     curves: list[dict[str, Any]] = field(default_factory=list)
     started: float = 0.0
+    earlier_peak: int = 0
+    method: nn.Module | None = None
 
-    def start(self) -> None:
-        """Starts the clock of the curves and of the time limit."""
+    def start(self, method: nn.Module | None = None) -> None:
+        """Starts the clock of the curves and of the time limit; from now on the method's parameters are watched too."""
         self.started = time.perf_counter()
+        self.method = method
+
+    def resume(self, curves: list[dict[str, Any]], seconds: float, peak: int) -> None:
+        """Goes on from an earlier attempt: its curves, how long it took, and its peak of memory."""
+        self.curves, self.earlier_peak = curves, peak
+        self.started -= seconds
+
+    @property
+    def seconds(self) -> float:
+        """Since the start, with the attempts that this one goes on from."""
+        return time.perf_counter() - self.started
 
     def record(self, stage: str, step: int, planned: int | None, losses: Losses) -> None:
         """Takes one update's losses. Raises DivergedError or TimedOutError."""
-        seconds = time.perf_counter() - self.started
+        seconds = self.seconds
         values = {name: float(value.detach()) for name, value in losses.items()}
         self.curves += [
             {"stage": stage, "step": step, "seconds": seconds, "name": name, "value": value}
             for name, value in values.items()
         ]
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise DivergedError(f"{bad[0]} is {values[bad[0]]} at step {step} of {stage}")
+        for name, value in values.items():
+            if not abs(value) < EXPLODED:
+                raise DivergedError(f"{name} is {value:g} at step {step} of {stage}")
+        for name, parameter in self.method.named_parameters() if self.method else ():
+            if not parameter.isfinite().all():
+                raise DivergedError(f"the parameter {name} is not finite after step {step} of {stage}")
         if self.timeout is not None and seconds > self.timeout:
             raise TimedOutError(f"stopped at step {step} of {stage}, after the time limit of {self.timeout:g} s")
         self.report(stage, step, planned, next(iter(values.values()), math.nan))
@@ -97,6 +117,13 @@ class ImageBatches:
             batch = torch.from_numpy(self.images[index.numpy()]).to(self.device)
         return batch.float().div_(255)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"order": self.order.get_state(), "waiting": self.waiting}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.order.set_state(state["order"])
+        self.waiting = state["waiting"]
+
 
 def near(images: np.ndarray, device: torch.device, share: float = 1.0) -> np.ndarray | Tensor:
     """Memory-mapped images where batches are best gathered from: on a GPU if there is room, else where they are.
@@ -113,12 +140,28 @@ def near(images: np.ndarray, device: torch.device, share: float = 1.0) -> np.nda
     return resident
 
 
+class Draws:
+    """A sampler: `draw(count, stream)` of a pair, on the device."""
+
+    def __init__(
+        self, draw: Callable[[int, torch.Generator], Tensor], stream: torch.Generator, device: torch.device
+    ) -> None:
+        self.draw, self.stream, self.device = draw, stream, device
+
+    def __call__(self, count: int) -> Tensor:
+        return self.draw(count, self.stream).to(self.device)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"stream": self.stream.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.stream.set_state(state["stream"])
+
+
 def samplers(pair: PairDataset, device: torch.device, **axes: Any) -> tuple[Sampler, Sampler]:
     """Source and target samplers, each on a stream of its own derived from `axes`."""
-    source_stream, target_stream = generator("source", **axes), generator("target", **axes)
-    return (
-        lambda count: pair.source(count, source_stream).to(device),
-        lambda count: pair.target(count, target_stream).to(device),
+    return Draws(pair.source, generator("source", **axes), device), Draws(
+        pair.target, generator("target", **axes), device
     )
 
 
@@ -137,22 +180,33 @@ def never(step: int) -> bool:
     return False
 
 
+def nothing(step: int) -> None:
+    """Training is not saved on its way."""
+
+
 def run_steps(
     watch: Watch,
     train_step: Callable[..., Losses],
     steps: int,
     next_batch: Callable[[], tuple[Tensor, ...]],
     ended: Callable[[int], bool] = never,
+    *,
+    done: int = 0,
+    save: Callable[[int], None] = nothing,
 ) -> None:
-    """Runs `steps` updates, each on a fresh batch, or fewer where `ended(step)` says so."""
+    """Runs `steps` updates, each on a fresh batch, or fewer where `ended(step)` says so.
+
+    done: how many have been made before. save: called after each update but the last, with the number made.
+    """
     every = max(1, steps // CURVE_POINTS)
-    for step in range(1, steps + 1):
+    for step in range(done + 1, steps + 1):
         losses = train_step(*next_batch())
         end = step == steps or ended(step)
         if step % every == 0 or step == 1 or end:
             watch.record("train", step, steps, losses)
         if end:
             return
+        save(step)
 
 
 class EarlyStopping:
@@ -183,6 +237,12 @@ class EarlyStopping:
         if loss.item() < self.best:
             self.best, self.best_epoch = loss.item(), epoch
         return epoch - self.best_epoch >= self.patience
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
 
     def validation_loss(self, epoch: int) -> Tensor:
         """Mean objective, a scalar. Gradients stay on: an objective may contain them."""

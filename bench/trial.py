@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from bench.artifacts import save_picture, save_points, save_weights
-from bench.checkpoints import CHECKPOINT_SECONDS
+from bench.checkpoints import CHECKPOINT_SECONDS, Checkpoint, Position, Stage, remove_checkpoint
 from bench.diagnostics import save_diagnostics
 from bench.environment import (
+    code_and_machine,
     generator,
     peak_memory,
     provenance,
@@ -28,6 +29,7 @@ from bench.environment import (
 )
 from bench.evidence import Evidence, ImageEvidence, PairEvidence
 from bench.identity import Trial, canonical_json
+from bench.limits import LimitError, Limits, describe_out_of_memory
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
@@ -69,15 +71,16 @@ class Outcome:
 def run_trial(
     trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float = CHECKPOINT_SECONDS
 ) -> Outcome:
-    """Runs a trial and writes its rows, curves and artifacts.
+    """Runs a trial and writes its rows, curves and artifacts; goes on from its checkpoint where it was killed before.
 
     Catches what the trial raises: its row says what happened. An interrupt passes through, and leaves no row.
     Raises StoreError where the rows themselves cannot be written.
     """
-    run = Run(trial, store, data_root, report)
+    run = Run(trial, store, data_root, report, checkpoint_seconds)
     with reproducible(trial.resources.cpus):
         outcome = run.attempt()
         run.write(outcome)
+    remove_checkpoint(store, store.checkpoint_path(trial.sweep, trial.id))
     return outcome
 
 
@@ -89,13 +92,19 @@ def missing_row(trial: Trial, store: Store, outcome: Outcome) -> None:
 class Run:
     """A trial under way, and what is known of it so far. Trials of a search run in the same way, and keep less."""
 
-    def __init__(self, trial: Trial, store: Store, data_root: Path, report: Report) -> None:
+    def __init__(
+        self, trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float = 0.0
+    ) -> None:
         self.trial = trial
         self.store = store
         self.data_root = data_root
         self.device = torch.device("cuda" if trial.resources.gpus else "cpu")
         self.started_at = datetime.now(UTC)
         self.watch = Watch(report, trial.timeout)
+        self.limits = Limits(
+            lambda: self.watch.seconds if self.watch.started else 0.0, trial.timeout, trial.resources.memory_gb
+        )
+        self.checkpoint_seconds = checkpoint_seconds
         self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
         self.metric_rows: list[dict[str, Any]] = []
         self.kept: dict[str, np.ndarray] = {}  # arrays for metrics across seeds
@@ -105,7 +114,11 @@ class Run:
     def attempt(self) -> Outcome:
         """Measures, and says what came of it."""
         try:
-            self.measure()
+            with self.limits:
+                self.measure()
+        except LimitError:
+            assert self.limits.passed is not None
+            return Outcome(*self.limits.passed)
         except DivergedError as error:
             return Outcome("diverged", "Diverged", str(error))
         except TimedOutError as error:
@@ -113,6 +126,9 @@ class Run:
         except MissingFileError as error:
             return Outcome("failed", "MissingFile", f"{_how_to_prepare(self.trial, self.data_root)} {error}")
         except Exception as error:
+            memory = describe_out_of_memory(error)
+            if memory is not None:
+                return Outcome("failed", "OutOfMemory", memory)
             return Outcome("failed", type(error).__name__, _describe(error))
         return Outcome("ok")
 
@@ -158,9 +174,8 @@ class Run:
                 cache=self.data_root,
             )
 
-        training = batches("train")
         ended = EarlyStopping(self.watch, method, splits["validation"].images, budget, self.device, **self.axes)
-        self.train(method, lambda stage: (batches(stage),), lambda: (next(training),), evidence_of, ended)
+        self.train(method, lambda stage: (batches(stage),), lambda images: (next(images),), evidence_of, ended)
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
@@ -178,8 +193,10 @@ class Run:
         def evidence_of(method: TransportMap, split: str) -> PairEvidence:
             return PairEvidence(method, dataset, self.device, {**self.axes, "split": split})
 
-        source, target = pair("train")
-        self.train(method, pair, lambda: (source(budget.batch_size), target(budget.batch_size)), evidence_of)
+        def draw(source: Sampler, target: Sampler) -> tuple[Tensor, Tensor]:
+            return source(budget.batch_size), target(budget.batch_size)
+
+        self.train(method, pair, draw, evidence_of)
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
@@ -205,31 +222,80 @@ class Run:
         self,
         method: Any,
         streams: Callable[[str], tuple[Any, ...]],
-        next_batch: Callable[[], tuple[Tensor, ...]],
+        next_batch: Callable[..., tuple[Tensor, ...]],
         evidence_of: Callable[[Any, str], Evidence],
         ended: Callable[[int], bool] = never,
     ) -> None:
-        """Prepares, trains and finishes the method.
+        """Prepares, trains and finishes the method; goes on from a checkpoint where there is one.
 
-        streams: what `prepare` and `finish` take, anew at each call. evidence_of: what a method makes of a split, for
-        subclasses that measure on the way.
+        streams: what `prepare`, `finish` and, in "train", `next_batch` take, anew at each call. evidence_of: what a
+        method makes of a split, for subclasses that measure on the way.
         """
         steps = method.planned_steps if method.trains else 0
-        self.watch.start()
+        training = streams("train")
+        checkpoint = self._checkpoint()
+        state = {"streams": training, "ended": ended}
+
+        def save(stage: Stage, step: int) -> None:
+            checkpoint.offer(Position(stage, step), method, state)
+
+        self.watch.start(method)
         method.train()
         try:
-            seed_torch("preparation", **self.axes)
-            run_stage(self.watch, "prepare", method.prepare(*streams("prepare")))
-            seed_torch("training", **self.axes)
-            run_steps(self.watch, method.train_step, steps, next_batch, ended)
-            seed_torch("finishing", **self.axes)
-            run_stage(self.watch, "finish", method.finish(*streams("finish")))
+            for _ in self._prepare(method, streams):
+                at = checkpoint.resume(method, state)
+                if at is not None:
+                    break
+            else:
+                checkpoint.abandon()
+                seed_torch("training", **self.axes)
+                at = Position("train", 0)
+            save(at.stage, at.step)
+            if at.stage == "train":
+                run_steps(
+                    self.watch,
+                    method.train_step,
+                    steps,
+                    lambda: next_batch(*training),
+                    ended,
+                    done=at.step,
+                    save=lambda step: save("train", step),
+                )
+                save("finish", steps)
+            if at.stage != "evaluate":
+                seed_torch("finishing", **self.axes)
+                run_stage(self.watch, "finish", method.finish(*streams("finish")))
+                save("evaluate", steps)
         finally:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             trained = [point["step"] for point in self.watch.curves if point["stage"] == "train"]
-            self.cost |= {"steps": max(trained, default=0), "train_seconds": time.perf_counter() - self.watch.started}
+            self.cost |= {"steps": max(trained, default=0), "train_seconds": self.watch.seconds}
         method.eval()
+
+    def _prepare(self, method: Any, streams: Callable[[str], tuple[Any, ...]]) -> Iterator[None]:
+        """Prepares the method, and yields where a checkpoint may fit it: as it was made, as `prepare` was called, which
+        may keep what it was given, and after that has run."""
+        yield
+        seed_torch("preparation", **self.axes)
+        losses = method.prepare(*streams("prepare"))
+        yield
+        run_stage(self.watch, "prepare", losses)
+        yield
+
+    def _checkpoint(self) -> Checkpoint:
+        """The trial's, of this code on this machine."""
+        trial, status = self.trial, self.store.status(self.trial.sweep, self.trial.id)
+        ended = status not in (None, "lost", "interrupted")
+        rows = f"{status} {self.store.fingerprint(trial.sweep, trial.id)}" if ended else None
+        origin = {
+            "trial": trial.id,
+            "threads": trial.resources.cpus,
+            "device": str(self.device),
+            **code_and_machine(find_method(trial.method.name), self.device),
+        }
+        path = self.store.checkpoint_path(trial.sweep, trial.id)
+        return Checkpoint(self.store, path, origin, rows, self.checkpoint_seconds, self.watch, self.device)
 
     def evaluate(self, evidence: Evidence) -> None:
         """Adds the rows of the trial's metrics."""
@@ -258,7 +324,7 @@ class Run:
             **_identity_columns(self.trial),
             **_outcome_columns(outcome),
             **self.cost,
-            "peak_memory_bytes": peak_memory(self.device),
+            "peak_memory_bytes": max(peak_memory(self.device) or 0, self.watch.earlier_peak) or None,
             "started_at": self.started_at,
             **provenance(self.device),
         }
