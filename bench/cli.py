@@ -62,6 +62,17 @@ exit status:
   130  interrupted
 """
 
+DOCTOR_EPILOG = """\
+With --repair, a trial's file under another name goes to its own, a damaged one is written anew from its copy in
+compact/ if there is one, and what no reader uses goes to quarantine/ in the results folder, under the path it had.
+Files younger than an hour that a run may still be busy with are left alone. The next `run` runs those trials again
+whose rows were damaged.
+
+exit status:
+  0  nothing wrong, or all put right
+  1  something is wrong; the lines say what
+"""
+
 MERGE_EPILOG = """\
 Nothing in the folders named is changed; --out may be a results folder already, and what it holds takes part. Of runs of
 a trial with the same numbers one is kept: one with curves and artifacts, and of such the one that started first. Of
@@ -187,6 +198,12 @@ def verify(options: argparse.Namespace) -> int:
         data=options.data,
         plug_ins=options.plug_in,
     )
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from bench.doctor import doctor as examine_results
+
+    return examine_results(options.results, mend=options.repair)
 
 
 def merge(options: argparse.Namespace) -> int:
@@ -442,6 +459,10 @@ def _parser() -> argparse.ArgumentParser:
     execution(added)
     results(added)
     data(added)
+
+    added = verb("doctor", doctor, "Find what is damaged, doubled, foreign or left over among results.", DOCTOR_EPILOG)
+    results(added)
+    added.add_argument("--repair", action="store_true", help="put it right, or aside; nothing is deleted")
 
     added = verb("merge", merge, "Join the results of several machines in one folder.", MERGE_EPILOG)
     added.add_argument("folders", nargs="+", type=_place, metavar="DIR|URL", help="results folders")

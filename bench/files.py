@@ -19,6 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # else the name may outlast a power cut, and the contents not
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,6 +20,14 @@ class UnreadableError(Exception):
     """A file is damaged or not one of ours; the message says which and why, to be read after its path."""
 
 
+class MisplacedError(UnreadableError):
+    """A file holds the rows of one trial, and they belong to rows/`sweep`/`trial_id`.parquet."""
+
+    def __init__(self, sweep: str, trial_id: str) -> None:
+        super().__init__("not a file of ours, its rows are of another trial or sweep than its name and folder say")
+        self.sweep, self.trial_id = sweep, trial_id
+
+
 def write_file(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
     """Writes rows or curves, with checksums of lines and metadata. Raises OSError where the disk refuses."""
     # Parquet has checksums of its pages, and none of its metadata.
@@ -85,7 +93,9 @@ def _checked(table: pa.Table, sweep: str, name: str) -> tuple[str | None, str | 
         trial_record(metadata[b"trial"])
     across = members(metadata) is not None
     if found["sweep"] != {sweep} or not (across or found["trial_id"] == {name}):
-        raise ValueError("its rows are of another trial or sweep than its name and folder say")
+        if not across and len(found["sweep"]) == len(found["trial_id"]) == 1:
+            raise MisplacedError(*found["sweep"], *found["trial_id"])
+        raise ValueError("its rows are of several trials or sweeps")
     trial, made_from = (metadata[key].decode() if key in metadata else None for key in (b"trial", b"members"))
     return trial, made_from
 
