@@ -258,8 +258,10 @@ def _connect(url: str) -> tuple[fs.FileSystem, str]:
             f"{shown.scheme}://…{shown.netloc.rpartition('@')[2]}{shown.path}: credentials do not belong into a URL, "
             "which is printed and recorded; give them in the environment (AWS_ACCESS_KEY_ID, …)"
         )
+    # Small files go in one request, not in three.
+    whole = f"{'&' if shown.query else '?'}allow_delayed_open=true" if shown.scheme == "s3" else ""
     try:
-        filesystem, base = fs.FileSystem.from_uri(url)
+        filesystem, base = fs.FileSystem.from_uri(url + whole)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"cannot open {url}: {_said(error)}") from error
     return filesystem, base.rstrip("/")
