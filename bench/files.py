@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +18,7 @@ Read = TypeVar("Read")
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` (hidden, so that readers of the folder pass over it), renamed to it at the end."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -24,6 +26,32 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A fresh, hidden folder beside `path`, renamed to it at the end; what was there before is removed."""
+    fresh, old = _beside(path), _beside(path)
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        while fresh.exists():
+            with suppress(FileNotFoundError):
+                path.rename(old)
+                shutil.rmtree(old)
+            try:
+                fresh.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process has put its own there
+                    raise
+    finally:
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    # Not by the process alone: machines that share a folder have processes of the same number.
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
 def copy(source: Path, target: Path) -> None:

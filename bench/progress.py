@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from types import TracebackType
@@ -67,10 +68,11 @@ class RunDisplay:
 
     def advanced(self, trial: Trial, stage: str, step: int, planned: int | None, loss: float) -> None:
         if trial in self.tasks:
-            self.live.update(self.tasks[trial], completed=step, total=planned, note=f"{stage}, loss {loss:.4g}")
+            note = escape(stage) if math.isnan(loss) else f"{stage}, loss {loss:.4g}"
+            self.live.update(self.tasks[trial], completed=step, total=planned, note=note)
         if not self.console.is_terminal and time.monotonic() - self.last_line > LINE_SECONDS:
             of = f" of {planned}" if planned else ""
-            self._line(f"{trial.label}: {stage} step {step}{of}, loss {loss:.4g}")
+            self._line(f"{trial.label}: {stage}" + ("" if math.isnan(loss) else f" step {step}{of}, loss {loss:.4g}"))
 
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         if trial in self.outcomes:

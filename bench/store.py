@@ -17,13 +17,13 @@ Every file is written under a temporary name in its own folder and renamed, so t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
-from bench.files import replacing
+from bench.files import replacing, replacing_folder
 from bench.metadata import UNREADABLE, members, read_plan, trial_record
 from bench.reading import Results, compact, files_of, read_curves, read_results
 from bench.result_files import UnreadableError, read_row_file, write_file
@@ -40,6 +40,15 @@ from bench.schema import CURVE_SCHEMA, ROW_SCHEMA, SCHEMA_VERSION
 from bench.tables import Stamp, stamp
 
 MARK = ".mark"
+ROOM = 2**16
+"""Bytes of the file that tells whether results can be written: about what a trial's rows and curves take."""
+REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there, your quota is used up",
+    errno.EROFS: "make it writable, which it may no longer be because of a fault",
+    errno.EACCES: "make it writable for you",
+    errno.EPERM: "make it writable for you",
+}
 
 
 class StoreError(UserError):
@@ -51,6 +60,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).resolve()
+        self.marked = (self.root / MARK).exists()
 
     def written(self, path: Path) -> None:
         """Called with every file that has been put in its place, or folder of artifacts; see `bench.mirror`."""
@@ -92,12 +102,21 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with replacing(self.root / ".writable") as path:
-                path.write_text("")
+                path.write_bytes(bytes(ROOM))
             (self.root / ".writable").unlink()
         except OSError as error:
             raise StoreError(
-                f"results cannot be written to {self.root}: {error.strerror or error}; choose another with --results"
+                f"results cannot be written to {self.root}: {_reason(error)}; or choose another with --results"
             ) from error
+        self.marked = self.mark() is not None
+
+    def check_there(self) -> None:
+        """Raises StoreError where the folder is not the one it was, as when its disk is taken away."""
+        if self.marked and not (self.root / MARK).exists():
+            raise StoreError(
+                f"cannot write to {self.root}: another folder lies there than before, or none, as when a disk is "
+                f"unmounted; mount it again; nothing that was finished is lost"
+            )
 
     def write_rows(self, rows: Sequence[Mapping[str, Any]], trial: Mapping[str, Any]) -> Path:
         """Writes a trial's file of rows, replacing an earlier one. `trial` goes along as metadata.
@@ -127,16 +146,13 @@ class Store:
     def replacing_artifacts(self, trial_id: str) -> Iterator[Path]:
         """A fresh folder that becomes the trial's artifacts when the block ends without an error."""
         final = self.artifacts_path(trial_id)
-        fresh = final.with_name(f".{trial_id}.{os.getpid()}")
-        shutil.rmtree(fresh, ignore_errors=True)
+        self.check_there()
         try:
-            fresh.mkdir(parents=True)
-            yield fresh
-            shutil.rmtree(final, ignore_errors=True)
-            fresh.rename(final)
-            self.written(final)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            with replacing_folder(final) as fresh:
+                yield fresh
+        except OSError as error:
+            raise _refused(final, error) from error
+        self.written(final)
 
     def write_plan(
         self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool
@@ -152,9 +168,12 @@ class Store:
                 merged = read_plan(path)[1] | merged
             except UNREADABLE:
                 aside = path.replace(path.with_name(f"{path.name}.unreadable"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+        except OSError as error:
+            raise _refused(path, error) from error
         self.written(path)
         return aside
 
@@ -263,12 +282,23 @@ class Store:
         return self._write(self.rows_path(sweep, name), table, metadata)
 
     def _write(self, path: Path, table: pa.Table, metadata: Mapping[str, str]) -> Path:
+        self.check_there()
         try:
             write_file(path, table, metadata)
         except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+            raise _refused(path, error) from error
         self.written(path)
         return path
+
+
+def _refused(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write {path}: {_reason(error)}; nothing that was finished is lost")
+
+
+def _reason(error: OSError) -> str:
+    """What the disk says, and what to do about it."""
+    said = os.strerror(error.errno) if error.errno else str(error)
+    return f"{said}; {REMEDIES.get(error.errno, 'see that the disk is there and sound')}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import shlex
 import time
 import traceback
@@ -33,7 +35,7 @@ from bench.limits import LimitError, Limits, describe_out_of_memory
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
-from bench.store import Store
+from bench.store import Store, StoreError
 from bench.supplies import DataFolder
 from bench.torchvision_compat import import_torchvision
 from bench.training import (
@@ -55,6 +57,10 @@ from datasets.cache import load_pair, load_splits
 from datasets.downloads import MissingFileError
 from methods.base import Autoencoder, Method, Sampler, TransportMap
 
+PATIENCE_SECONDS = 3600.0
+"""How long a trial that is done waits for a disk that refuses its results, asking every RETRY_SECONDS."""
+RETRY_SECONDS = 2.0
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN)
 ACROSS_SEEDS = "across-seeds.npz"
 """The artifact with the arrays that metrics across seeds need; see `bench.across`."""
 
@@ -125,11 +131,15 @@ class Run:
             return Outcome("timeout", "TimedOut", str(error))
         except MissingFileError as error:
             return Outcome("failed", "MissingFile", f"{_how_to_prepare(self.trial, self.data_root)} {error}")
+        except StoreError:
+            raise
         except Exception as error:
             memory = describe_out_of_memory(error)
             if memory is not None:
                 return Outcome("failed", "OutOfMemory", memory)
-            return Outcome("failed", type(error).__name__, _describe(error))
+            # What a disk refuses is no fault of the trial's: a lost trial runs again.
+            status = "lost" if _disk_refused(error) else "failed"
+            return Outcome(status, type(error).__name__, _describe(error))
         return Outcome("ok")
 
     def measure(self) -> None:
@@ -179,7 +189,7 @@ class Run:
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
-        self.keep(method, evidence)
+        self._patiently(self.keep, method, evidence)
 
     def _measure_map(self, dataset: PairDataset) -> None:
         method = self._build(dataset.image_shape or dataset.dim)
@@ -200,7 +210,7 @@ class Run:
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
-        self.keep(method, evidence)
+        self._patiently(self.keep, method, evidence)
 
     def _test_images(self, name: str) -> ImageSplit:
         """The test split of a dataset with its default options."""
@@ -319,7 +329,7 @@ class Run:
     def write(self, outcome: Outcome) -> None:
         """Writes curves, then rows: a trial with rows has everything else."""
         if self.watch.curves:
-            self.store.write_curves(self.trial.sweep, self.trial.id, self.watch.curves)
+            self._patiently(self.store.write_curves, self.trial.sweep, self.trial.id, self.watch.curves)
         shared = {
             **_identity_columns(self.trial),
             **_outcome_columns(outcome),
@@ -329,7 +339,21 @@ class Run:
             **provenance(self.device),
         }
         metrics = (self.metric_rows if outcome.status == "ok" else []) or [{}]
-        self.store.write_rows([{**shared, **metric} for metric in metrics], self.trial.to_record())
+        rows = [{**shared, **metric} for metric in metrics]
+        self._patiently(self.store.write_rows, rows, self.trial.to_record())
+
+    def _patiently(self, write: Callable[..., object], *arguments: Any) -> None:
+        """Writes, and waits where the disk refuses: a trial that is done should not be lost for want of room."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                write(*arguments)
+                return
+            except StoreError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self.watch.report(f"waits, {error}", 0, None, math.nan)
+                time.sleep(RETRY_SECONDS)
 
 
 def _identity_columns(trial: Trial) -> dict[str, Any]:
@@ -359,6 +383,14 @@ def _how_to_prepare(trial: Trial, folder: Path) -> str:
         f"Run `python -m bench prepare --sweep {trial.sweep}{scale}{data}` (with --sweeps FILE where the sweep is not "
         "in sweeps.toml), then this with --retry-failed."
     )
+
+
+def _disk_refused(error: Exception) -> bool:
+    """Whether an error comes of a disk that is full, read-only or gone."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, OSError):
+        at = at.__cause__
+    return at is not None and at.errno in DISK_ERRORS
 
 
 def _describe(error: Exception) -> str:

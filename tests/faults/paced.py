@@ -1,4 +1,4 @@
-"""A method that keeps a log of how often it ran, for harnesses that count; "tests.faults.paced:Paced" in a sweeps.toml."""
+"""A method that logs how often it ran, for harnesses that count; "tests.faults.paced:Paced" in a sweeps.toml."""
 
 from __future__ import annotations
 
