@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.files import in_parallel, replacing
-from bench.store import StoreError
+from bench.store import Store, StoreError
 
 SEARCH_SCHEMA = pa.schema(
     [
@@ -54,19 +54,21 @@ SEARCH_SCHEMA = pa.schema(
 )
 
 
-def write_search_trial(root: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the lines of one trial of a search, replacing earlier ones. root: the results folder.
+def write_search_trial(store: Store, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the lines of one trial of a search, replacing earlier ones.
 
     Raises StoreError where the disk refuses.
     """
     first = lines[0]
-    path = searches_path(root, first["sweep"], first["scale"]) / first["search"][:16] / f"{first['number']:05d}.parquet"
+    folder = searches_path(store.root, first["sweep"], first["scale"]) / first["search"][:16]
+    path = folder / f"{first['number']:05d}.parquet"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], SEARCH_SCHEMA), temporary)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    store.written(path)
 
 
 def read_searches(root: Path, sweep: str, scale: str, search: str = "") -> pd.DataFrame:

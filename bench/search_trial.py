@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,25 +25,21 @@ class StoppedError(Exception):
     """The searcher does not want the trial to go on."""
 
 
-def run_search_trial(
-    trial: Trial, output: str, store: Store, data_root: Path, reached: Callable[[Milestone], bool]
-) -> Outcome:
+def run_search_trial(trial: Trial, output: str, data_root: Path, reached: Callable[[Milestone], bool]) -> Outcome:
     """Runs a trial of a search; writes nothing. Its metric is that of `output`, its split the validation split.
 
     reached: takes each milestone as it is reached, and returns whether to stop the trial there.
 
     The outcome's status is "completed", "stopped", or as of any trial; errors are caught as for any trial.
     """
-    run = _SearchRun(trial, output, store, data_root, reached)
+    run = _SearchRun(trial, output, data_root, reached)
     with reproducible(trial.resources.cpus):
         return run.attempt()
 
 
 class _SearchRun(Run):
-    def __init__(
-        self, trial: Trial, output: str, store: Store, data_root: Path, reached: Callable[[Milestone], bool]
-    ) -> None:
-        super().__init__(trial, store, data_root, _silent)
+    def __init__(self, trial: Trial, output: str, data_root: Path, reached: Callable[[Milestone], bool]) -> None:
+        super().__init__(trial, Store(data_root), data_root, _silent)  # a store in which it keeps nothing
         self.output = output
         self.reached = reached
 
@@ -103,7 +98,7 @@ class _SearchRun(Run):
 
     def _milestone(self, rung: int, step: int, rows: list[dict[str, Any]]) -> Milestone:
         row = next(row for row in rows if row["metric"] == self.output)
-        return Milestone(rung, step, row["value"], row["reason"], time.perf_counter() - self.watch.started)
+        return Milestone(rung, step, row["value"], row["reason"], self.watch.seconds)
 
 
 def _silent(stage: str, step: int, planned: int | None, loss: float) -> None:

@@ -25,7 +25,7 @@ def write_trial(store: Store, search: Search, trial: SearchTrial, *, won: bool =
 
     Raises StoreError where the disk refuses.
     """
-    write_search_trial(store.root, _lines(search, trial, won))
+    write_search_trial(store, _lines(search, trial, won))
 
 
 def read_trials(store: Store, search: Search) -> list[SearchTrial]:

@@ -11,6 +11,7 @@ from bench.driver import INTERRUPTED, NOT_ALL_OK, run_trials
 from bench.errors import UserError
 from bench.execution import terminate_as_interrupt
 from bench.identity import Trial, canonical_json
+from bench.mirror import open_store
 from bench.printing import Console, print_line, print_table
 from bench.ray_session import ray_session
 from bench.search import Search, SearchTrial, searches_of
@@ -44,7 +45,7 @@ def tune_sweeps(
     executor: str = "ray",
     address: str | None = None,
     max_concurrent: int | None = None,
-    results: Path = Path("results"),
+    results: Path | str = Path("results"),
     data: Path | None = None,
     retry_failed: bool = False,
     console: Console | None = None,
@@ -54,7 +55,8 @@ def tune_sweeps(
     Raises UserError, before anything runs, for mistakes in the file, the filters or the folders.
     """
     sweeps = load_sweeps(path, scale)
-    store, console, folder = Store(results), console or Console(), (data or data_root()).resolve()
+    store, console, folder = open_store(results), console or Console(), (data or data_root()).resolve()
+    store.pull()
     chosen = {_place(trial) for trial in select(sweeps, only=only, everything=everything, seeds=None)}
     searches = [search for sweep in sweeps for search in searches_of(sweep) if _place(search.trial) in chosen]
     if not searches:
@@ -119,23 +121,21 @@ def _run_searches(
             begun.append((search, searcher, _recorder(search, len(searcher.waiting), store, console)))
     if executor == "inline":
         for search, searcher, record in begun:
-            _search_inline(search, searcher, store, data, record)
+            _search_inline(search, searcher, data, record)
     elif begun:
         with ray_session(address, {search.trial.method.name for search in searches}):
             from bench.tuning_ray import search_with_ray
 
             for search, searcher, record in begun:
-                search_with_ray(search, searcher, store, data, record, max_concurrent)
+                search_with_ray(search, searcher, data, record, max_concurrent)
 
 
-def _search_inline(
-    search: Search, searcher: Searcher, store: Store, data: Path, ended: Callable[[SearchTrial], None]
-) -> None:
+def _search_inline(search: Search, searcher: Searcher, data: Path, ended: Callable[[SearchTrial], None]) -> None:
     while (trial := searcher.next()) is not None:
         # Through the record, as a worker gets it.
         candidate = Trial.from_record(search.candidate(trial.chosen).to_record())
         reached = partial(searcher.reached, trial.number)
-        outcome = run_search_trial(candidate, search.tuning.output, store, data, reached)
+        outcome = run_search_trial(candidate, search.tuning.output, data, reached)
         ended(searcher.ended(trial.number, outcome.status, outcome.error))
 
 

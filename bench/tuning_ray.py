@@ -8,17 +8,18 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from bench.errors import UserError
 from bench.identity import Trial
+from bench.placement import fits, misfit, request
+from bench.ray_trials import nodes
 from bench.search import Milestone, Search, SearchTrial
 from bench.search_trial import run_search_trial
 from bench.searcher import Searcher
-from bench.store import Store
+from datasets.cache import data_root
 
 
 class UnplaceableError(UserError):
@@ -28,27 +29,24 @@ class UnplaceableError(UserError):
 def search_with_ray(
     search: Search,
     searcher: Searcher,
-    store: Store,
-    data_root: Path,
+    data: Path,
     ended: Callable[[SearchTrial], None],
     max_concurrent: int | None,
 ) -> None:
     """Runs the trials that the searcher proposes, in a Ray that has been started.
 
+    data: the data folder; where it is the default one, each node of a cluster uses the folder that is its own.
     ended: is told of each as it ends. max_concurrent: trials at a time; None for as many as fit.
 
     Raises UnplaceableError where not one fits.
     """
-    asked, cluster = search.trial.resources, ray.cluster_resources()
-    if asked.cpus > cluster.get("CPU", 0) or asked.gpus > cluster.get("GPU", 0):
-        raise UnplaceableError(
-            f"sweep {search.trial.sweep} asks for {asked.cpus} CPUs and {asked.gpus:g} GPUs a trial, and there are "
-            f"{cluster.get('CPU', 0):g} and {cluster.get('GPU', 0):g}; change its resources, or search where they are"
-        )
-    link = _Link(search, searcher, ended, {"results": str(store.root), "data": str(data_root)})
+    asked, there = search.trial.resources, nodes().values()
+    if not fits(asked, there):
+        raise UnplaceableError(misfit(search.trial.sweep, asked, there))
+    link = _Link(search, searcher, ended, None if data == data_root().resolve() else str(data))
     with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
         tune.Tuner(
-            tune.with_resources(_worker, tune.PlacementGroupFactory([{"CPU": asked.cpus, "GPU": asked.gpus}])),
+            tune.with_resources(_worker, tune.PlacementGroupFactory([request(asked)])),
             tune_config=tune.TuneConfig(
                 search_alg=_Suggestions(link),
                 scheduler=_Halving(link),
@@ -74,7 +72,8 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
         return False
 
     trial = Trial.from_record(config["run"])
-    outcome = run_search_trial(trial, config["output"], Store(config["results"]), Path(config["data"]), reached)
+    data = Path(config["data"]) if config["data"] else data_root().resolve()
+    outcome = run_search_trial(trial, config["output"], data, reached)
     return {"state": outcome.status, "error": outcome.error}
 
 
@@ -82,9 +81,9 @@ class _Link:
     """What Tune's searcher and its scheduler share: which of its trials is which of ours."""
 
     def __init__(
-        self, search: Search, searcher: Searcher, ended: Callable[[SearchTrial], None], folders: dict[str, str]
+        self, search: Search, searcher: Searcher, ended: Callable[[SearchTrial], None], data: str | None
     ) -> None:
-        self.search, self.searcher, self.ended, self.folders = search, searcher, ended, folders
+        self.search, self.searcher, self.ended, self.data = search, searcher, ended, data
         self.numbers: dict[str, int] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -103,7 +102,7 @@ class _Suggestions(TuneSearcher):
         self.link.numbers[trial_id] = trial.number
         search = self.link.search
         run = search.candidate(trial.chosen).to_record()
-        return {"run": run, "output": search.tuning.output, **self.link.folders}
+        return {"run": run, "output": search.tuning.output, "data": self.link.data}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number = self.link.numbers.pop(trial_id, None)
