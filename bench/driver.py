@@ -27,6 +27,8 @@ from bench.tuned import with_winners
 from datasets.cache import data_root
 
 OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130
+LISTED = 2_000
+"""Trials that a dry run lists: more take minutes to be laid out, and nobody reads them."""
 SETTLED = ("failed", "diverged", "timeout")
 """Ends that would repeat themselves: such a trial runs again only when asked to."""
 
@@ -164,16 +166,18 @@ def _show_plan(
     waiting: Sequence[Trial],
     store: Store,
 ) -> None:
-    """Prints every trial of the plan, and how long what waits may take, judged by earlier rows."""
+    """Prints the first trials of the plan, and how long what waits may take, judged by earlier rows."""
     seconds = _expected_seconds(trials, store)
     table = Table("trial", "id", "state", "needs", "expected", box=None, header_style="bold")
-    for trial in trials:
+    for trial in trials[:LISTED]:
         status = statuses[trial]
         state = "to run" if status is None else f"{status}, again" if trial in waiting else status
         needs = f"{trial.resources.cpus} cpu" + (f", {trial.resources.gpus:g} gpu" if trial.resources.gpus else "")
         expected = seconds.get(trial)
         table.add_row(trial.label, trial.id[:12], state, needs, "?" if expected is None else f"{expected:.0f} s")
     console.print(table)
+    if len(trials) > LISTED:
+        console.print(f"… and {len(trials) - LISTED:,} more; --only and --where choose among them")
     known = [seconds[trial] * trial.resources.cpus for trial in waiting if trial in seconds]
     cores = os.cpu_count() or 1
     line = f"{len(trials)} trials, {len(trials) - len(waiting)} done, {len(waiting)} to run"

@@ -76,7 +76,7 @@ def _draws(key: str, given: Mapping[str, Any], annotation: Any, wrong: Wrong) ->
     if given.keys() != expected:
         return []
     name, low, high, draws = given["distribution"], given["low"], given["high"], given["draws"]
-    if name not in DISTRIBUTIONS:
+    if not isinstance(name, str) or name not in DISTRIBUTIONS:
         wrong(f"{key}.distribution", f'no distribution "{name}": {nearest(str(name), DISTRIBUTIONS)}')
         return []
     kind = int if name == "integer" else float
