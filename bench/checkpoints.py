@@ -121,7 +121,7 @@ class Checkpoint:
             self.misfit = str(error)
             return None
         self.saved = None
-        self.watch.resume(header["curves"], header["seconds"], header["peak_memory_bytes"])
+        self.watch.resume(header["curves"], header["seconds"], header["peak_memory_bytes"], header["resumed"])
         return position
 
     def offer(self, position: Position, method: Method, state: Mapping[str, object]) -> None:
@@ -131,7 +131,7 @@ class Checkpoint:
         try:
             # What is evaluated lives in what `state_dict` has; see `methods.base`.
             training = {"method": method, "generators": self.generators, **state}
-            saved = method.state_dict() if position.stage == "evaluate" else training
+            saved = dict(method.state_dict()) if position.stage == "evaluate" else training
             self._write(position, capture(saved, "state"))
         except SnapshotError as error:
             self._warn(f"this trial has no checkpoints: {error}")
@@ -157,6 +157,7 @@ class Checkpoint:
             "curves": self.watch.curves,
             "seconds": self.watch.seconds,
             "peak_memory_bytes": max(peak_memory(self.device) or 0, self.watch.earlier_peak),
+            "resumed": self.watch.resumed,
             "tree": snapshot.tree,
         }
         text = json.dumps(header)

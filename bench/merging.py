@@ -96,6 +96,8 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
         _merge_across(found.across, into)
         conflicts = conflict_table(placed)
         into.write_conflicts(conflicts)
+        for sweep in dict.fromkeys(sweep for sweep, _ in placed):
+            into.compact(sweep)
     except OSError as error:
         where = error.filename2 or error.filename or into.root
         reason = f"{where}: {error.strerror or error}"

@@ -43,6 +43,7 @@ class Watch:
 
     timeout: seconds the trial may take from the start of its training on, or None.
     earlier_peak: bytes of memory at the peak of attempts that this one goes on from, 0 without.
+    resumed: how many such attempts there are.
     """
 
     report: Report
@@ -50,6 +51,7 @@ class Watch:
     curves: list[dict[str, Any]] = field(default_factory=list)
     started: float = 0.0
     earlier_peak: int = 0
+    resumed: int = 0
     method: nn.Module | None = None
 
     def start(self, method: nn.Module | None = None) -> None:
@@ -57,9 +59,9 @@ class Watch:
         self.started = time.perf_counter()
         self.method = method
 
-    def resume(self, curves: list[dict[str, Any]], seconds: float, peak: int) -> None:
-        """Goes on from an earlier attempt: its curves, how long it took, and its peak of memory."""
-        self.curves, self.earlier_peak = curves, peak
+    def resume(self, curves: list[dict[str, Any]], seconds: float, peak: int, resumed: int) -> None:
+        """Goes on from an earlier attempt: its curves, seconds, peak of memory, and how many it had gone on from."""
+        self.curves, self.earlier_peak, self.resumed = curves, peak, resumed + 1
         self.started -= seconds
 
     @property

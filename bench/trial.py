@@ -334,6 +334,7 @@ class Run:
             **_identity_columns(self.trial),
             **_outcome_columns(outcome),
             **self.cost,
+            "resumed": self.watch.resumed,
             "peak_memory_bytes": max(peak_memory(self.device) or 0, self.watch.earlier_peak) or None,
             "started_at": self.started_at,
             **provenance(self.device),

@@ -46,7 +46,10 @@ SWEEPS = (
 
 
 def write_results(root: Path, share: float = 1.0) -> int:
-    """Writes the results to a folder; returns the number of trials. share: of the seeds, for a smaller study."""
+    """Writes the results to a folder, as `run` leaves them; returns the number of trials.
+
+    share: of the seeds, for a smaller study.
+    """
     store = Store(root)
     written = 0
     for position, sweep in enumerate(SWEEPS):
@@ -64,6 +67,7 @@ def write_results(root: Path, share: float = 1.0) -> int:
             if status == "ok" and seed == setting == 0:
                 _write_samples(store, record["trial_id"], rng)
         store.write_plan(sweep.name, "paper", records, extend=False)
+        store.compact(sweep.name)
         written += len(records)
     return written
 
