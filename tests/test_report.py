@@ -164,6 +164,14 @@ def test_a_method_has_its_settings_and_all_its_results_with_rank_and_verdict(pag
     assert "w2gn" not in text.replace("w2gn/", "")
 
 
+def test_a_published_table_says_how_many_numbers_it_has_and_which_setting_of_ours_stands_beside_each(
+    pages: dict[str, Elements],
+):
+    text = pages["papers/w2gn-gaussians-quick.html"].text
+    assert "26 numbers in 32 comparisons" in text
+    assert text.count("LSOT (Large-scale OT) lsot map=barycentric epsilon=0.1 ") == 6
+
+
 def test_nothing_is_loaded_from_elsewhere(pages: dict[str, Elements]):
     for address, seen in pages.items():
         names = ("src", "srcset", "data", "href", "action")
@@ -368,9 +376,11 @@ def test_a_trial_in_two_sweeps_has_one_page_that_names_both(tmp_path: Path):
 
 
 def test_an_empty_folder_says_what_to_run(tmp_path: Path):
-    text = entrance(tmp_path).text
-    assert "No results yet" in text
-    assert "python -m bench run sweeps.toml" in text
+    page = entrance(tmp_path)
+    assert "No results yet" in page.text
+    assert f"python -m bench run sweeps.toml --results {tmp_path} python -m bench report --results" in page.text
+    links = {element["href"] for element in page.attributes if "href" in element}
+    assert not [link for link in links if "#papers" in str(link) or "#methods" in str(link)]  # which are not there
 
 
 def test_unreadable_files_are_named_and_lose_nothing(tmp_path: Path):

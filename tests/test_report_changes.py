@@ -48,6 +48,22 @@ def test_a_folder_is_the_same_as_itself_bit_for_bit(tmp_path: Path):
     assert changes.tables == []
 
 
+class Elsewhere(fixture.Trial):
+    """A trial run from another commit, with changes that were not committed."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{**row, "git_sha": "f" * 40, "git_dirty": True} for row in super().rows()]
+
+
+def test_environments_are_said_as_on_other_pages(tmp_path: Path):
+    old = fixture.sprites()
+    changes = compared(tmp_path, old, [Elsewhere(**vars(trial)) for trial in old])
+    assert lines(changes, "Environments of the trials") == [
+        ("git sha", "0123456789", "ffffffffff"),
+        ("git dirty", "no", "yes"),
+    ]
+
+
 def test_a_changed_number_has_old_new_difference_verdict_and_ranks(tmp_path: Path):
     old = fixture.sprites()
     new = [with_values(t, mse=0.035 + 0.0001 * t.seed) if t.method == "ae" else t for t in old]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.published import load_published
+from bench.report.excerpts import of_method
 from bench.report.leaderboards import Board, Line, boards
 from bench.report.records import Section, sections
 from bench.store import Store
@@ -126,6 +127,17 @@ def test_an_unmeasurable_metric_shows_its_reason_and_no_value(store: Store):
     assert (cell.text, cell.mean) == ("—", None)
     letters = {letter: note for note, letter in board.notes.items()}
     assert letters[cell.mark].startswith("the weights")
+
+
+def test_a_part_of_a_board_has_the_footnotes_it_needs_from_the_first_letter_on(store: Store):
+    board = board_of(section_of(store, "mnist"), "generation")
+    part = of_method(board, "gwae")
+    assert part is not None
+    assert list(part.notes.values()) == ["a", "b"]
+    texts = {letter: note for note, letter in part.notes.items()}
+    (prior, *_) = part.lines
+    assert [texts[letter] for letter in prior.cells[0].mark.split(",")][1] == "1 of 3 not run yet"
+    assert line_of(board, prior.setting.label).cells[0].mark == "a,c"  # the whole board keeps its own
 
 
 def test_two_protocols_are_two_columns_that_say_what_differs(tmp_path: Path):

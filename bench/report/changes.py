@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.printing import print_line, print_table
 from bench.report.formatting import ABSENT, listed, measurement, number, plural
-from bench.report.records import MISSING, PROVENANCE, Section, option_text, sections
+from bench.report.records import HASH_LENGTH, HASHES, MISSING, PROVENANCE, Section, option_text, sections
 from bench.report.soundness import sound
 from bench.statistics.changes import (
     ADDED,
@@ -195,7 +195,9 @@ def _environments(old: pd.DataFrame, new: pd.DataFrame) -> list[tuple[str, str, 
     ran = [trials[trials["status"] != MISSING] for trials in (old, new)]
     found = []
     for name in PROVENANCE:
-        was, is_now = (listed(sorted(map(option_text, trials[name].dropna().unique())), limit=4) for trials in ran)
+        cut = HASH_LENGTH if name in HASHES else None
+        values = [trials[name].dropna().astype(object).unique() for trials in ran]
+        was, is_now = (listed(sorted({option_text(value)[:cut] for value in of_side}), limit=4) for of_side in values)
         if was != is_now:
             found.append((name.replace("_", " "), was or ABSENT, is_now or ABSENT))
     return found

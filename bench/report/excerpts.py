@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.report.leaderboards import Board, Line
+from bench.report.leaderboards import Board, Cell, Line, PublishedCell
 
 
 def leading(board: Board, lines: int, columns: int) -> Board:
@@ -32,8 +32,15 @@ def of_method(board: Board, method: str) -> Board | None:
 
 
 def _part(board: Board, lines: Sequence[Line]) -> Board:
-    """The board with these lines and the footnotes they refer to."""
-    marks = [cell.mark for line in lines for cell in (*line.cells, *line.published) if cell]
-    letters = {letter for mark in marks for letter in mark.split(",")}
-    notes = {note: letter for note, letter in board.notes.items() if letter in letters}
-    return replace(board, lines=list(lines), others=[], notes=notes)
+    """The board with these lines and the footnotes they refer to, which get letters of their own."""
+    texts = {letter: note for note, letter in board.notes.items()}
+    part = replace(board, lines=[], others=[], notes={})
+
+    def marks(cell: Cell | PublishedCell) -> str:
+        return part.mark(*(texts[letter] for letter in cell.mark.split(",")))
+
+    for line in lines:
+        cells = [replace(cell, mark=marks(cell)) if cell.mark else cell for cell in line.cells]
+        published = [replace(cell, mark=marks(cell)) if cell and cell.mark else cell for cell in line.published]
+        part.lines.append(replace(line, cells=cells, published=published))
+    return part

@@ -18,6 +18,8 @@ TABLES = ("transport", "generation", "disentanglement", "clustering", "reconstru
 COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"]
 PROVENANCE = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "ray", "packages"]
 PROVENANCE += ["threads", "deterministic"]
+HASHES, HASH_LENGTH = ("git_sha", "packages"), 10
+"""Those of PROVENANCE that are hashes, and how many characters of them are shown."""
 OUTCOME = list(dict.fromkeys(["status", "error_type", "error", "started_at", *COST, *PROVENANCE]))
 
 

@@ -12,11 +12,12 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.commands import results_option
 from bench.report import formatting
 from bench.report.addresses import Addresses
 from bench.report.excerpts import leading
 from bench.report.leaderboards import Board
-from bench.report.records import MISSING, PROVENANCE
+from bench.report.records import HASH_LENGTH, HASHES, MISSING, PROVENANCE
 from bench.report.sweep_view import SweepView
 from bench.statistics.tuning import RULES
 from bench.statistics.verdicts import EXPLANATION
@@ -25,7 +26,6 @@ HERE = Path(__file__).parent
 ASSETS = ("style.css", "page.js", "search.js")
 LEADING_LINES, LEADING_COLUMNS = 10, 6
 """Of a leaderboard on the overview."""
-HASHES = ("git_sha", "packages")
 LOCAL = "'self' file:"
 """Sources of scripts, styles and pictures: the report's own. Browsers differ in whether 'self' is said of file://."""
 
@@ -38,7 +38,9 @@ class Site:
 
     def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str], *, changed: bool = False) -> None:
         self.folder, self.to, self.colors = folder, to, colors
-        self.menu = [("Overview", "index.html"), ("Papers", "index.html#papers"), ("Methods", "index.html#methods")]
+        self.menu = [("Overview", "index.html")]
+        self.menu += [("Papers", "index.html#papers")] * bool(to.papers)
+        self.menu += [("Methods", "index.html#methods")] * bool(to.methods)
         self.menu += [("Trials", "trials.html")] + [("What changed", "changes.html")] * changed
         self._templates = self._environment()
 
@@ -64,6 +66,7 @@ class Site:
             "format": formatting,
             "MISSING": MISSING,
             "provenance": PROVENANCE,
+            "results_option": results_option,
             "rules": RULES,
             "verdicts_explained": EXPLANATION,
             "here": LOCAL,
@@ -117,7 +120,7 @@ def told(name: str, value: Any) -> str | Markup:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in HASHES:
-        return Markup('<code title="{}">{}</code>').format(value, str(value)[:10])
+        return Markup('<code title="{}">{}</code>').format(value, str(value)[:HASH_LENGTH])
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
