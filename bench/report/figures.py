@@ -143,7 +143,7 @@ def _scatter(
     methods = {setting.label: setting.method for setting in section.settings.values()}
     means["method"] = means["label"].map(methods)
     front = means.loc[on_front(means, {"x": "min", "y": direction}), "label"] if direction in ("min", "max") else []
-    caption = "Means over seeds, a point a method; references left out."
+    caption = "Means over seeds, a point a setting; references and settings that lack a seed are left out."
     caption += " The line joins those that no other one beats in both." if len(front) else ""
     chart = scatter(means, x[1], y[1], colors, list(front))
     return [Chart.of(f"{section.slug}-{slug}", f"{y[0]} against {x[0]}", caption, chart)]
@@ -152,14 +152,16 @@ def _scatter(
 def _first_measured(section: Section, boards: list[Board]) -> dict[str, Quantity]:
     """Of each table, the first metric that has values, of the leading settings.
 
-    References are left out: they lie far off, and would press the methods into a corner.
+    References are left out: they lie far off, and would press the methods into a corner. So are cells that lack a seed:
+    on a front, a setting that failed would stand as one that nothing beats.
     """
     found: dict[str, Quantity] = {}
     for board in boards:
         for position, column in enumerate(board.columns):
             about = section.outputs[column.metric]
             compared = [line for line in board.lines if not line.setting.is_reference][:LINES]
-            values = {line.setting.label: line.cells[position].mean for line in compared}
+            cells = {line.setting.label: line.cells[position] for line in compared}
+            values = {label: None if cell.seeds else cell.mean for label, cell in cells.items()}
             known = pd.Series({label: value for label, value in values.items() if value is not None}, dtype=float)
             if len(known) and about["table"] not in found:
                 found[about["table"]] = (column.metric, metric_axis(column.metric, about, list(known)), known)

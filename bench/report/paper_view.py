@@ -87,6 +87,14 @@ class PaperView:
         """How many metrics the table has."""
         return len({line.metric for line in self.lines})
 
+    @property
+    def told_apart(self) -> set[str]:
+        """Settings of ours of which several stand beside the same numbers."""
+        settings: dict[tuple[str, ...], set[str]] = {}
+        for line in self.lines:
+            settings.setdefault((line.method, line.dataset, line.metric), set()).add(line.ours)
+        return set().union(*(found for found in settings.values() if len(found) > 1))
+
     @classmethod
     def of(
         cls, key: str, scale: str, sections: Sequence[Section], published: pd.DataFrame, rows: pd.DataFrame
