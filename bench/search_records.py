@@ -8,12 +8,14 @@ are written again to say so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.files import in_parallel, replacing
@@ -53,6 +55,9 @@ SEARCH_SCHEMA = pa.schema(
     ]
 )
 
+REQUIRED = (*SEARCH_SCHEMA.names[: SEARCH_SCHEMA.names.index("rung")], "state", "won", "started_at")
+"""Columns without which a line cannot be understood."""
+
 
 def write_search_trial(store: Store, lines: Sequence[Mapping[str, Any]]) -> None:
     """Writes the lines of one trial of a search, replacing earlier ones.
@@ -89,6 +94,12 @@ def searches_path(root: Path, sweep: str, scale: str) -> Path:
 
 def _read(path: Path) -> pa.Table | None:
     try:
-        return pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
+        table = pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
+        reached = table.filter(pc.is_valid(table["rung"]))
+        known = not any(table[name].null_count for name in REQUIRED) and not any(
+            reached[name].null_count for name in ("step", "seconds")
+        )
+        chosen = [json.loads(text) for text in table["chosen"].to_pylist() if known]
+        return table if known and all(isinstance(options, dict) for options in chosen) else None
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None

@@ -31,10 +31,12 @@ from bench.report.method_view import MethodView
 from bench.report.paper_view import PaperView, paper_views
 from bench.report.pictures import Picture, pictures
 from bench.report.records import Section, sections
+from bench.report.search_view import search_views
 from bench.report.site import Site
 from bench.report.soundness import sound
 from bench.report.sweep_view import SweepView
 from bench.report.trial_view import MEASURED, listing, trial_views
+from bench.search_records import read_searches
 from bench.store import Store
 
 LARGE = 1_000
@@ -71,7 +73,8 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         writing = helper.submit(_write_trials, site, measured, runs, seen, results_dir)
         views, drawn = [], []
         for section in found:
-            views.append(_view(section, published, curves, colors, seen))
+            searches = read_searches(store.root, section.sweep, section.scale)
+            views.append(_view(section, published, curves, colors, seen, searches))
             drawn += [(chart, helper.submit(export_chart, chart, folder)) for chart in views[-1].all_charts]
         papers = paper_views(found, published, results.rows)
         if changes is not None:
@@ -153,11 +156,13 @@ def _view(
     curves: pd.DataFrame,
     colors: Mapping[str, str],
     seen: Mapping[str, list[Picture]],
+    searches: pd.DataFrame,
 ) -> SweepView:
     tables = boards(section, published)
     mine = curves[curves["trial_id"].isin(section.trials["trial_id"])]
     charts, across = figures(section, tables, mine, colors), comparisons(section, tables, colors)
-    return SweepView(section, tables, charts, across, seen, published_table(published, *section.published))
+    quoted = published_table(published, *section.published)
+    return SweepView(section, tables, charts, across, seen, quoted, search_views(section, searches))
 
 
 def _write_trials(

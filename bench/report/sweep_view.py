@@ -19,6 +19,7 @@ from bench.report.formatting import count, duration, listed, memory, plural
 from bench.report.leaderboards import Board
 from bench.report.pictures import Picture
 from bench.report.records import MISSING, PROVENANCE, Section
+from bench.report.search_view import SearchView
 
 Line = dict[str, Any]
 """A line of a frame by column; None where nothing is known."""
@@ -62,6 +63,7 @@ class SweepView:
     across: Comparisons
     pictures: Mapping[str, list[Picture]]
     published: pd.DataFrame
+    searches: list[SearchView]
 
     @property
     def counts(self) -> dict[str, int]:
