@@ -15,7 +15,7 @@ from bench.mirror import open_store
 from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
 from bench.report.formatting import plural
-from bench.report.paper_view import PaperLine
+from bench.report.paper_view import PaperLine, counted
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
 from bench.statistics.verdicts import EXPLANATION
@@ -111,5 +111,5 @@ def _show(console: Console, key: str, table: pd.DataFrame, found: pd.DataFrame, 
         print_line(console, f"[{mark}] {note}")
     counts = found["verdict"].value_counts()
     summary = ", ".join(f"{count} {word}" for word, count in counts.items())
-    print_line(console, f"\n{plural(len(found), 'number')}: {summary}")
+    print_line(console, f"\n{counted(len(table), len(found))}: {summary}")
     print_line(console, EXPLANATION)

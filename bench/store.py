@@ -298,7 +298,7 @@ def _refused(path: Path, error: OSError) -> StoreError:
 def _reason(error: OSError) -> str:
     """What the disk says, and what to do about it."""
     said = os.strerror(error.errno) if error.errno else str(error)
-    return f"{said}; {REMEDIES.get(error.errno, 'see that the disk is there and sound')}"
+    return f"{said}; {REMEDIES.get(error.errno or 0, 'see that the disk is there and sound')}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -68,9 +68,9 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         seen = _pictures(store, found, colors, to, folder, problems)
         curves = store.read_curves()
         runs = runs_by_trial(curves)
-        site = Site(folder, to, colors, changed=changes is not None)
+        site = Site(folder, to, colors, store.root, changed=changes is not None)
         measured = [replace(section, rows=section.rows[MEASURED]) for section in found]  # all that these pages show
-        writing = helper.submit(_write_trials, site, measured, runs, seen, results_dir)
+        writing = helper.submit(_write_trials, site, measured, runs, seen)
         views, drawn = [], []
         for section in found:
             searches = read_searches(store.root, section.sweep, section.scale)
@@ -84,7 +84,7 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         _write_pages(site, views, papers, runs)
         problems += site.write_assets() + _drawn(drawn, folder)
         writing.result()
-        site.write("index.html", "index.html", views=views, papers=papers, results_dir=store.root, problems=problems)
+        site.write("index.html", "index.html", views=views, papers=papers, problems=problems)
     return out / ENTRANCE
 
 
@@ -170,10 +170,9 @@ def _write_trials(
     found: Sequence[Section],
     runs: Mapping[str, list[Run]],
     seen: Mapping[str, list[Picture]],
-    results_dir: Path,
 ) -> None:
     """The pages of the trials. runs: the curves of each; seen: the pictures of those that have any."""
-    for trial in trial_views(found, runs, seen, site.colors, results_dir):
+    for trial in trial_views(found, runs, seen, site.colors, site.results):
         site.write(site.to.trials[trial.line["trial_id"]], "trial.html", trial=trial)
 
 

@@ -116,13 +116,13 @@ class PaperView:
             sections=tuple(sections),
             lines=lines,
             notes=notes,
-            summary=f"{_counted(len(table), len(lines))}: "
+            summary=f"{counted(len(table), len(lines))}: "
             + ", ".join(f"{many} {word}" for word, many in counts.items()),
             protocols=tuple(dict.fromkeys(_protocol(row) for row in published_rows(table))),
         )
 
 
-def _counted(numbers: int, comparisons: int) -> str:
+def counted(numbers: int, comparisons: int) -> str:
     """How much a table has: a number may stand beside several settings of ours."""
     told = plural(numbers, "number")
     return told if comparisons == numbers else f"{told} in {comparisons:,} comparisons"

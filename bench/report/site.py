@@ -33,11 +33,14 @@ LOCAL = "'self' file:"
 class Site:
     """Writes pages into a folder: each by its address there, from a template and what this shows.
 
-    changed: whether there is a page of changes. A site can be handed to another process.
+    results: the folder that commands on the pages name. changed: whether there is a page of changes. A site can be
+    handed to another process.
     """
 
-    def __init__(self, folder: Path, to: Addresses, colors: Mapping[str, str], *, changed: bool = False) -> None:
-        self.folder, self.to, self.colors = folder, to, colors
+    def __init__(
+        self, folder: Path, to: Addresses, colors: Mapping[str, str], results: Path, *, changed: bool = False
+    ) -> None:
+        self.folder, self.to, self.colors, self.results = folder, to, colors, results
         self.menu = [("Overview", "index.html")]
         self.menu += [("Papers", "index.html#papers")] * bool(to.papers)
         self.menu += [("Methods", "index.html#methods")] * bool(to.methods)
@@ -66,7 +69,8 @@ class Site:
             "format": formatting,
             "MISSING": MISSING,
             "provenance": PROVENANCE,
-            "results_option": results_option,
+            "results": self.results,
+            "results_option": results_option(self.results),
             "rules": RULES,
             "verdicts_explained": EXPLANATION,
             "here": LOCAL,
