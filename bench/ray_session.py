@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -68,6 +69,7 @@ def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[bo
                 # Few bytes pass between driver and workers; a small store spares machines with little shared memory.
                 ray.init(include_dashboard=False, object_store_memory=150 * 2**20, **quiet)
             else:
+                _knock(address)
                 ship(methods, Path(folder))
                 ray.init(address=address, runtime_env={"working_dir": folder, "env_vars": _told()}, **quiet)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -107,10 +109,15 @@ def ship(methods: Iterable[str], folder: Path) -> None:
 
 def _source(module: ModuleType) -> Path | None:
     """The folder of a package or the file of a module; None for what has neither."""
-    if hasattr(module, "__path__"):
-        return Path(next(iter(module.__path__)))
-    origin = getattr(module, "__file__", None)
-    return Path(origin) if origin else None
+    origin = next(iter(getattr(module, "__path__", [])), None) or getattr(module, "__file__", None)
+    return Path(origin) if isinstance(origin, str) else None
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at an address with a port: Ray would end this process for it."""
+    host, _, port = address.removeprefix("ray://").partition("?")[0].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _told() -> dict[str, str]:
