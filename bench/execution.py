@@ -111,7 +111,12 @@ def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, told: _T
     import torch
 
     here: Node = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+    known = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
     for trial in trials:
+        status = store.status(trial.sweep, trial.id)
+        if status == "ok" and store.stamp(trial.sweep, trial.id) != known[trial]:
+            told.ended(trial, Outcome(status))  # another run has done it meanwhile
+            continue
         if not fits(trial.resources, [here]):
             _refuse(trial, [here], told)
             continue

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -63,19 +65,23 @@ def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[bo
         ) from error
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    terminate = signal.getsignal(signal.SIGTERM)
     with tempfile.TemporaryDirectory(prefix="bench-code-") as folder:
         try:
             if address is None:
                 # Few bytes pass between driver and workers; a small store spares machines with little shared memory.
-                ray.init(include_dashboard=False, object_store_memory=150 * 2**20, **quiet)
+                # Without "local" Ray would join what `ray start` has left on this machine.
+                ray.init("local", include_dashboard=False, object_store_memory=150 * 2**20, **quiet)
             else:
                 _knock(address)
                 ship(methods, Path(folder))
                 ray.init(address=address, runtime_env={"working_dir": folder, "env_vars": _told()}, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # Ray raises that very class where its processes die as they start
             where = f"cannot be joined at {address}" if address else "does not start"
             raise RaySessionError(f"Ray {where}: {error}; --executor inline runs without it") from error
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of dead workers; again, rows say so
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray has put its own, which leaves without a word
         try:
             yield address is not None
         finally:

@@ -48,7 +48,7 @@ methods."tests.faults.paced:Paced" = [
 """
 TARGETS: dict[str, Callable[[str], bool]] = {
     "driver": lambda command: "-m bench run" in command,
-    "worker": lambda command: command.startswith("ray::") and "IDLE" not in command,
+    "worker": lambda command: command.startswith("ray::ImplicitFunc"),
     "raylet": lambda command: command.split(" ")[0].endswith("/raylet"),
 }
 SHARES = (0.2, 0.6, 0.2)
@@ -62,6 +62,7 @@ class Faults:
 
     kills: Counter[str] = field(default_factory=Counter)
     exits: Counter[int] = field(default_factory=Counter)
+    checkpoints: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -84,6 +85,7 @@ class Sweep:
         environment = os.environ | {LOG: str(self.log), "RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder)}
         command = [sys.executable, "-m", "bench", "run", str(self.folder / "sweeps.toml")]
         command += ["--results", str(results), "--data", str(self.folder / "data"), "--executor", executor]
+        command += ["--checkpoint-seconds", "1"]
         # A shell's background jobs ignore Ctrl-C, and hand that down: a run started at a prompt does not.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -114,6 +116,8 @@ def kill_until_done(sweep: Sweep, kills: int, generator: np.random.Generator) ->
         done, begun = sweep.done(), len(sweep.begun())
         if len(done) == sweep.trials:
             return faults
+        faults.checkpoints += len(list(sweep.store.root.glob("checkpoints/*/[!.]*")))
+        print(f"{faults.kills.total()} kills, {len(done)} of {sweep.trials} ok", file=sys.stderr, flush=True)
         driver = sweep.start("ray", sweep.store.root)
         _disturb(sweep, driver, kills, faults, generator)
         faults.exits[driver.returncode] += 1
@@ -224,6 +228,7 @@ def main() -> int:
         print(f"{faults.kills.total()} kills, seed {options.seed}, in {(time.monotonic() - started) / 60:.1f} minutes")
         print(pd.Series(faults.kills, dtype=int).sort_index().to_string())
         print(f"{faults.exits.total()} runs, by exit status: {dict(faults.exits)}")
+        print(f"{faults.checkpoints} checkpoints found by runs as they started")
         print(f"{len(sweep.begun())} beginnings of {options.trials} trials; trained to the end n times: {dict(often)}")
         print(f"{len(sweep.done())} of {options.trials} trials ok; {len(hidden)} temporary files left in results")
         for sentence in faults.wrong:
