@@ -22,9 +22,11 @@ from bench.artifacts import save_weights
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import fits, options_of
 from bench.registry import find_method
+from bench.resumption import check_resumption
 from methods.base import Autoencoder, Losses, Method, Unsupported
 
 STEPS = 60
+RESUMED_STEPS = 12
 BATCH = 32
 DIM = 3
 IMAGE_SHAPE = (1, 28, 28)
@@ -84,6 +86,7 @@ class _Check:
         self._clause("training helps", lambda: self._learns(method))
         self._clause("same seed, same numbers", lambda: self._repeats(method))
         self._clause("state saved and loaded", lambda: self._restores(method))
+        self._clause("goes on from a checkpoint", self._resumes)
 
     def _clause(self, clause: str, examine: Callable[[], str | None]) -> bool:
         """Notes what `examine` returns (None: does not apply), or the error it raises; returns whether it held."""
@@ -114,11 +117,14 @@ class _Check:
         seed_torch("check", seed=seed)
         return self.cls(self.shape if shape is None else shape, **self.cls.check_params)
 
-    def _train(self) -> tuple[Any, list[Losses]]:
+    def _planned(self) -> Any:
         method = self._build()
         method.planned_steps = STEPS if method.trains else 0
         method.steps_per_epoch = 10
-        method.train()
+        return method.train()
+
+    def _train(self) -> tuple[Any, list[Losses]]:
+        method = self._planned()
         losses = list(method.prepare(*self.feed("prepare")) or ())
         next_batch = self.batches()
         losses += [method.train_step(*next_batch()) for _ in range(method.planned_steps)]
@@ -167,6 +173,13 @@ class _Check:
         fresh.eval()
         _equal(self.everything(method), self.everything(fresh))
         return f"{len(method.state_dict())} tensors, outputs bitwise equal"
+
+    def _resumes(self) -> str | None:
+        if not self.cls.trains:
+            return None
+        next_batch = self.batches()
+        batches = [next_batch() for _ in range(RESUMED_STEPS)]
+        return check_resumption(self._planned, lambda: self.feed("prepare"), batches)
 
     misfit_name: str
 

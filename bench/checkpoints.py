@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,7 @@ from bench.restoration import restoration
 from bench.snapshots import Snapshot, SnapshotError, capture
 from bench.store import Store
 from bench.training import Watch
-from methods.base import Method
+from methods.base import Losses, Method
 
 CHECKPOINT_SECONDS = 120.0
 """From one checkpoint of a trial to the next, unless said otherwise."""
@@ -197,6 +197,16 @@ class Checkpoint:
         if not self.warned:
             warnings.warn(text, stacklevel=3)
         self.warned = True
+
+
+def stages(method: Any, given: tuple[Any, ...], run: Callable[[Iterator[Losses] | None], object]) -> Iterator[None]:
+    """Prepares a method, and yields whenever a checkpoint may fit it: as it was made; when `prepare` was called, which
+    may keep what it is given; and when what that yields has been run."""
+    yield
+    losses = method.prepare(*given)
+    yield
+    run(losses)
+    yield
 
 
 def remove_checkpoint(store: Store, path: Path) -> None:

@@ -97,11 +97,13 @@ class _Restoration:
 
     def restore_stateful(self, node: Json, present: Any, path: str) -> Any:
         self.require(present, node, path)
+        groups = [group["params"] for group in present.param_groups] if isinstance(present, optim.Optimizer) else []
+        if list(map(len, groups)) != list(map(len, node["parameters"])):
+            raise SnapshotError(f"{path} has other groups of parameters")
+        for here, saved in zip(itertools.chain(*groups), itertools.chain(*node["parameters"]), strict=True):
+            if self.value(saved, here, path) is not here:
+                raise SnapshotError(f"{path} is of other parameters")
         state = self.value(node["state"], ABSENT, path)
-        if isinstance(present, optim.Optimizer):
-            groups = [len(group["params"]) for group in state["param_groups"]]
-            if groups != [len(group["params"]) for group in present.param_groups]:
-                raise SnapshotError(f"{path} does not have groups of {groups} parameters")
         self.actions.append(lambda: present.load_state_dict(state))
         return present
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 Json = Any
 """What `json` reads and writes; whole numbers of any length, and floats that are not finite."""
@@ -110,7 +110,10 @@ class _Capture:
             parts = (value._parameters, value._buffers, value._modules, plain)
             return {"kind": "module", "parts": [self.named(part, path) for part in parts]}
         if _is_stateful(value):
-            return {"kind": "stateful", "state": self.node(value.state_dict(), path)}
+            # Whose state says nothing of the parameters themselves, which may be held nowhere else.
+            groups = value.param_groups if isinstance(value, optim.Optimizer) else []
+            parameters = [[self.node(item, path) for item in group["params"]] for group in groups]
+            return {"kind": "stateful", "parameters": parameters, "state": self.node(value.state_dict(), path)}
         if isinstance(value, dict):
             items = [[self.node(k, path), self.node(v, f"{path}[{k!r}]")] for k, v in value.items()]
             return {"kind": "dict", "items": items}

@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.artifacts import save_picture, save_points, save_weights
-from bench.checkpoints import CHECKPOINT_SECONDS, Checkpoint, Position, Stage, remove_checkpoint
+from bench.checkpoints import CHECKPOINT_SECONDS, Checkpoint, Position, Stage, remove_checkpoint, stages
 from bench.diagnostics import save_diagnostics
 from bench.environment import (
     code_and_machine,
@@ -252,7 +252,8 @@ class Run:
         self.watch.start(method)
         method.train()
         try:
-            for _ in self._prepare(method, streams):
+            seed_torch("preparation", **self.axes)
+            for _ in stages(method, streams("prepare"), lambda losses: run_stage(self.watch, "prepare", losses)):
                 at = checkpoint.resume(method, state)
                 if at is not None:
                     break
@@ -282,16 +283,6 @@ class Run:
             trained = [point["step"] for point in self.watch.curves if point["stage"] == "train"]
             self.cost |= {"steps": max(trained, default=0), "train_seconds": self.watch.seconds}
         method.eval()
-
-    def _prepare(self, method: Any, streams: Callable[[str], tuple[Any, ...]]) -> Iterator[None]:
-        """Prepares the method, and yields where a checkpoint may fit it: as it was made, as `prepare` was called, which
-        may keep what it was given, and after that has run."""
-        yield
-        seed_torch("preparation", **self.axes)
-        losses = method.prepare(*streams("prepare"))
-        yield
-        run_stage(self.watch, "prepare", losses)
-        yield
 
     def _checkpoint(self) -> Checkpoint:
         """The trial's, of this code on this machine."""

@@ -4,6 +4,12 @@ A method is one file with one class. The keyword-only arguments of its construct
 its hyperparameters; defaults are the paper's. The class owns its optimizers: `train_step` is one update, whatever
 that takes. Randomness comes from torch's global generator, which the harness seeds before construction, training and
 evaluation. Everything the trained method needs lives in parameters and buffers, so that `state_dict` restores it.
+
+A trial that was killed goes on from a checkpoint of all that the method holds. For that nothing need be done: modules,
+optimizers, schedulers, random generators, tensors, numbers, containers and objects of classes in Python may be kept in
+attributes, whether made in the constructor, in `prepare` or by `train_step`. An iterator under way cannot be saved, nor
+a tensor with its gradient graph; `python -m bench check` says so. An object may say what its state is by `state_dict`
+and `load_state_dict`.
 """
 
 from __future__ import annotations
