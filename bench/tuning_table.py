@@ -110,7 +110,7 @@ def _metric(
             for output in all_metrics()[setting.name].outputs:
                 found.setdefault(output, {})[canonical_json(setting.to_json("options"))] = setting
     key = "tuning.metric"
-    if name not in found:
+    if not isinstance(name, str) or name not in found:
         wrong(key, f"must be a number that the metrics of the sweep give, not {shown(name)}: {nearest(name, found)}")
         return None
     if len(found[name]) > 1:

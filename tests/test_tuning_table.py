@@ -91,6 +91,11 @@ def test_a_table_changes_no_trial_of_its_sweep(sweeps_file: SweepsFile) -> None:
             'metric = "msee"',
             'tuning.metric: must be a number that the metrics of the sweep give, not "',
         ),
+        (
+            'metric = "mse"',
+            "metric = { mse = 1 }",
+            "tuning.metric: must be a number that the metrics of the sweep give",
+        ),
         ('metric = "mse"', 'metric = "sharpness-data"', "neither more nor less is better"),
         ('metric = "mse"', 'metric = "udr-lasso"', "is measured across seeds"),
         ("trials = 5", 'trials = 5\nsearch = "optna"', 'did you mean "optuna"?'),
