@@ -49,6 +49,7 @@ def read_copy(path: Path, schema: pa.Schema, now: Mapping[str, Stamp]) -> Files:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
+            table.validate(full=True)
     except (pa.ArrowException, OSError):
         return Files([], schema.empty_table())
     if not table.schema.equals(_with_head(schema)):

@@ -72,7 +72,9 @@ def _read(path: Path) -> tuple[bytes, pa.Table]:
     try:
         data = path.read_bytes()
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            return data, file.read(use_threads=False)
+            table = file.read(use_threads=False)
+            table.validate(full=True)  # else texts that are not UTF-8 fail later, each where it is used
+            return data, table
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UnreadableError(f"cannot be read as Parquet ({one_line(error)})") from error
 

@@ -95,6 +95,7 @@ def searches_path(root: Path, sweep: str, scale: str) -> Path:
 def _read(path: Path) -> pa.Table | None:
     try:
         table = pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
+        table.validate(full=True)
         reached = table.filter(pc.is_valid(table["rung"]))
         known = not any(table[name].null_count for name in REQUIRED) and not any(
             reached[name].null_count for name in ("step", "seconds")

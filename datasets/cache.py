@@ -239,7 +239,7 @@ def _open(entry: Entry) -> dict[str, np.ndarray] | None:
         found: dict[str, np.ndarray] = {}
         for file_name, facts in manifest.pop("arrays").items():
             file = entry.path / file_name
-            array = np.load(file, mmap_mode="r")
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
             if (file.stat().st_size, list(array.shape), str(array.dtype)) != (
                 facts["bytes"],
                 facts["shape"],

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.metrics.base import Unmeasurable
 from bench.metrics.checks import require_finite
-from bench.metrics.weights import locate, verify
+from bench.metrics.weights import locate, tensors_only, verify
 from bench.torchvision_compat import import_torchvision
 
 if TYPE_CHECKING:
@@ -309,8 +309,7 @@ def _inception(extractor: InceptionV3) -> Any:
     import_torchvision()
     from torch_fidelity.utils import create_feature_extractor
 
-    # Unpickles the file without restrictions, which is why `locate` has verified it.
-    with torch.random.fork_rng(devices=[]):
+    with tensors_only(), torch.random.fork_rng(devices=[]):
         return create_feature_extractor(
             "inception-v3-compat", ["2048"], cuda=False, verbose=False, feature_extractor_weights_path=str(path)
         )

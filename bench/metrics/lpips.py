@@ -19,7 +19,7 @@ import numpy as np
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
 from bench.metrics.generation.judged import MADE_FROM
-from bench.metrics.weights import locate
+from bench.metrics.weights import locate, tensors_only
 from bench.torchvision_compat import import_torchvision
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _load(resize: int | None) -> SampleSimilarityLPIPS:
     from torch_fidelity import SampleSimilarityLPIPS
 
     # Layers draw initial weights before they load theirs: the global generator must not notice.
-    with _hub_of({VGG16_URL: files[0], LPIPS_URL: files[1]}), torch.random.fork_rng(devices=[]):
+    with _hub_of({VGG16_URL: files[0], LPIPS_URL: files[1]}), tensors_only(), torch.random.fork_rng(devices=[]):
         return SampleSimilarityLPIPS("lpips-vgg16", sample_similarity_resize=resize)
 
 

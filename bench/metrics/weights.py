@@ -1,10 +1,12 @@
-"""Weights of pretrained networks: found or fetched, and verified by SHA-256 before anything reads them."""
+"""Weights of pretrained networks: found or fetched, verified by SHA-256, and read as tensors, never as pickles."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
@@ -47,6 +49,20 @@ def verify(path: Path, sha256: str) -> Path:
     if problem:
         raise Unmeasurable(f"{problem}; reinstall the package it belongs to")
     return path
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Meanwhile torch reads tensors and plain containers only, also where a package asks it to unpickle anything."""
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _mismatch(path: Path, sha256: str) -> str:

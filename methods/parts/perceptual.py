@@ -62,7 +62,9 @@ def pretrained_vgg16_blocks() -> nn.Sequential:
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / VGG16_URL.rsplit("/", 1)[-1]
     try:
-        weights = torch.hub.load_state_dict_from_url(VGG16_URL, map_location="cpu", check_hash=True, progress=False)
+        weights = torch.hub.load_state_dict_from_url(
+            VGG16_URL, map_location="cpu", check_hash=True, progress=False, weights_only=True
+        )
     except (URLError, OSError) as error:
         raise FileNotFoundError(
             f"the perceptual loss needs the weights of VGG16, which are not at {file} and could not be downloaded "
