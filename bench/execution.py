@@ -145,6 +145,10 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told
         deadline: float | None = None
         while waiting:
             nodes = ray_trials.nodes()
+            if not nodes and not joined:
+                raise RaySessionError(
+                    "Ray's processes here have died, for want of memory perhaps; the same command goes on"
+                )
             ready = [trial for trial in waiting if fits(trial.resources, nodes.values())]
             if not ready:
                 if deadline is None:
