@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.autoencoders.ae import AE
-from methods.base import Losses, Shape, TransportMap
+from methods.base import Losses, Sampler, Shape, TransportMap
 
 
 class Shift(TransportMap):
@@ -74,6 +74,40 @@ class Slow(Shift):
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
         time.sleep(0.1)
         return super().train_step(source_points, target_points)
+
+
+class Iterates(Shift):
+    """Keeps an iterator, which no checkpoint can hold."""
+
+    name = "iterates"
+
+    def __init__(self, shape: Shape, *, lr: float = 0.05) -> None:
+        super().__init__(shape, lr=lr)
+        self.factors = iter([1.0, 0.5] * 1000)
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        self.optimizer.param_groups[0]["lr"] = 0.05 * next(self.factors)
+        return super().train_step(source_points, target_points)
+
+
+class Prepares(Shift):
+    """Sound: makes its optimizer and a network only as it is prepared."""
+
+    name = "prepares"
+
+    def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
+        self.source = source
+        for _ in range(3):
+            self.scale = nn.Linear(1, 1)
+            self.late = torch.optim.Adam([*self.scale.parameters(), self.offset], lr=0.01)
+            yield {"loss": source(4).mean()}
+
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        loss = (self.scale(self.source(4)[:, :1]) - 1).square().mean() + self.offset.square().sum()
+        self.late.zero_grad()
+        loss.backward()
+        self.late.step()
+        return {**super().train_step(source_points, target_points), "late": loss}
 
 
 class Recovers(Shift):

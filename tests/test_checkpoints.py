@@ -48,6 +48,8 @@ datasets.gaussians = { dim = 3 }
 methods.mm = { inner_steps = 2, pretrain_steps = 20 }
 methods.amortized-conjugate = { pretrain_steps = 20, batch_size_pretrain = 32 }
 methods."tests.faulty:Shift" = {}
+methods."tests.faulty:Prepares" = {}
+methods."tests.faulty:Iterates" = {}
 """
 
 
@@ -96,6 +98,7 @@ def run(trial: Trial, folder: Path, seconds: float = 1e-9, stop: tuple[str, int]
         ("mm", [("prepare", 5), ("train", 1), ("train", 31)]),
         ("amortized-conjugate", [("train", 30), ("train", 31), ("train", 60)]),
         ("tests.faulty:Shift", [("train", 59)]),
+        ("tests.faulty:Prepares", [("prepare", 2), ("train", 7), ("train", 50)]),
     ],
 )
 def test_a_trial_killed_again_and_again_ends_as_an_undisturbed_one(
@@ -243,6 +246,13 @@ def test_a_run_by_force_does_not_go_on_from_before_the_rows_it_replaces(
         1e-9,
     )
     assert steps[0] == 1
+
+
+def test_a_method_that_cannot_be_saved_runs_without_checkpoints_and_says_why(
+    trials: dict[str, Trial], tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=r"no checkpoints: state\['method'\].factors is a builtins.list_iterator"):
+        assert run(trials["tests.faulty:Iterates"], tmp_path) == Outcome("ok")
 
 
 @pytest.mark.parametrize("fault", ["full", "scarce", "too large"])

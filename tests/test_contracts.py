@@ -133,7 +133,7 @@ def test_a_method_outside_the_repository_is_named_by_module_and_class() -> None:
 def test_the_contract_check_fails_methods_that_break_it() -> None:
     failed = {
         name: [verdict.clause for verdict in check_method(f"tests.faulty:{name}") if verdict.passed is False]
-        for name in ("Shift", "TurnsNaN", "Raises", "Forgets", "Misjudges")
+        for name in ("Shift", "TurnsNaN", "Raises", "Forgets", "Misjudges", "Iterates")
     }
     assert failed == {
         "Shift": [],
@@ -141,4 +141,5 @@ def test_the_contract_check_fails_methods_that_break_it() -> None:
         "Raises": ["trains with finite losses"],
         "Forgets": ["state saved and loaded"],
         "Misjudges": ["what not every method gives"],
+        "Iterates": ["goes on from a checkpoint"],
     }
