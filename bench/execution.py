@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.checkpoints import CHECKPOINT_SECONDS
+from bench.errors import UserError
 from bench.identity import Trial
 from bench.placement import Node, fits, misfit
 from bench.preparation import run_prepared
@@ -68,13 +69,15 @@ class Way:
 
 @dataclass
 class _Told:
-    """What has been heard of the trials; passed on to the display."""
+    """What has been heard of the trials; passed on to the display. begun: those of the present fit."""
 
     display: Display
+    heard: bool = False
     begun: set[Trial] = field(default_factory=set)
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
 
     def started(self, trial: Trial) -> None:
+        self.heard = True
         self.begun.add(trial)
         self.display.started(trial)
 
@@ -88,7 +91,7 @@ def execute(trials: Sequence[Trial], store: Store, data_root: Path, display: Dis
 
     Trials that ask for more than any machine has are not run: their rows say so.
 
-    Raises RaySessionError where Ray cannot start, StoreError where results cannot be written.
+    Raises RaySessionError where Ray cannot start, and then no row is written; StoreError where results cannot be.
     """
     run = _run_ray if way.executor == "ray" else _run_inline
     before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
@@ -101,9 +104,10 @@ def execute(trials: Sequence[Trial], store: Store, data_root: Path, display: Dis
         unwritten = Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
     except BaseException as error:
         unwritten = Outcome("lost", type(error).__name__, f"the run ended before it: {error}")
+        if not isinstance(error, UserError) or told.heard:
+            _reconcile(before, store, told, unwritten)
         raise
-    finally:
-        _reconcile(before, store, told, unwritten)
+    _reconcile(before, store, told, unwritten)
     return unwritten.status != "interrupted"
 
 

@@ -43,5 +43,6 @@ def _in_words(amounts: Mapping[str, float]) -> str:
         if name == "memory":
             parts.append("unknown memory" if math.isinf(amount) else f"{amount / 1e9:.3g} GB memory")
         else:
-            parts.append(f"{amount:g} {name}")
+            plural = "s" if name in ("CPU", "GPU") and amount != 1 else ""
+            parts.append(f"{amount:g} {name}{plural}")
     return ", ".join(parts)

@@ -66,7 +66,7 @@ def test_a_sweep_outlives_one_of_two_nodes(cluster: object, tmp_path: Path) -> N
     assert frame.loc["pairs", "trial_id"].nunique() == 6
     assert frame.loc["pairs", "git_sha"].notna().all()
     assert frame.loc["elsewhere", "error_type"] == "ResourcesUnavailable"
-    assert "asks for 1 CPU, 0 GPU, 1 a100 a trial, and no machine has that" in frame.loc["elsewhere", "error"]
+    assert "asks for 1 CPU, 0 GPUs, 1 a100 a trial, and no machine has that" in frame.loc["elsewhere", "error"]
     assert run.returncode == 1
     assert "Traceback" not in printed
 
