@@ -21,7 +21,7 @@ from bench.reading import Results
 from bench.report.formatting import listed
 from bench.store import Store
 
-COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads")
+COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads", "resumed")
 PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")
 
 

@@ -15,7 +15,7 @@ from bench.reading import Results
 MISSING = "not run yet"
 TABLES = ("transport", "generation", "disentanglement", "clustering", "reconstruction", "latent")
 """In the order readers ask for them."""
-COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads"]
+COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads", "resumed"]
 PROVENANCE = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "ray", "packages"]
 PROVENANCE += ["threads", "deterministic"]
 HASHES, HASH_LENGTH = ("git_sha", "packages"), 10
@@ -162,8 +162,8 @@ def _section(
     trials = pd.DataFrame(lines)
     trials["where"] = _where(trials)
     metrics = rows[rows["metric"].notna()]
-    joined = metrics.drop(columns=["dataset_options"]).merge(
-        trials[["trial_id", "setting", "label", "dataset_options"]], on="trial_id"
+    joined = metrics.drop(columns=["dataset", "dataset_options"]).merge(
+        trials[["trial_id", "setting", "label", "dataset", "dataset_options"]], on="trial_id"
     )
     return Section(sweep, scale, trials, joined, settings, _outputs(known, metrics, quoted), known, superseded)
 
