@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 import warnings
@@ -167,8 +166,6 @@ class Checkpoint:
             raise OSError(f"it would take {size:,} bytes, and only {free:,} are free there")
         with replacing(self.path) as temporary:
             save_file(snapshot.tensors, temporary, {"header": text, "sha256": _digest(text, snapshot.tensors)})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
         self.store.written(self.path)
 
     def _read(self) -> tuple[dict[str, Any], Snapshot] | None:
