@@ -14,6 +14,7 @@ from bench.errors import UserError
 from bench.mirror import open_store
 from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
+from bench.report.files import without_formulas
 from bench.report.formatting import plural
 from bench.report.paper_view import PaperLine, counted
 from bench.selection import on_cpu, where
@@ -66,7 +67,7 @@ def reproduce(
     found = reproduction(table, published, [trial.to_record() for trial in needed], store.read().rows)
     _show(console, key, table, found, sweeps)
     if csv:
-        _write(csv, found.to_csv(index=False), "w")
+        _write(csv, without_formulas(found).to_csv(index=False), "w")
     return status
 
 

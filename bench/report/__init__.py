@@ -24,6 +24,7 @@ from bench.report.colors import method_colors
 from bench.report.comparisons import comparisons
 from bench.report.exports import export_chart, export_tables
 from bench.report.figures import figures
+from bench.report.files import without_formulas
 from bench.report.folder import ENTRANCE, replacing
 from bench.report.leaderboards import boards
 from bench.report.lines import Run, runs_by_trial
@@ -79,7 +80,7 @@ def write_report(results_dir: Path, out_dir: Path, changes: Changes | None = Non
         papers = paper_views(found, published, results.rows)
         if changes is not None:
             site.write("changes.html", "changes.html", changes=changes)
-            site.write_text("changes.csv", changes.cells.to_csv(index=False))
+            site.write_text("changes.csv", without_formulas(changes.cells).to_csv(index=False))
         problems += export_tables([(view.section, view.boards) for view in views], folder)
         _write_pages(site, views, papers, runs)
         problems += site.write_assets() + _drawn(drawn, folder)

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import vl_convert
 from pyarrow import csv, parquet
 
 from bench.report.cells import CELL_SCHEMA, cell_table
 from bench.report.charts import Chart
-from bench.report.files import attempt, file_name
+from bench.report.files import FORMULA, SHOWN, attempt, file_name
 from bench.report.latex import latex
 from bench.report.leaderboards import Board, flatten
 from bench.report.readings import readings
@@ -72,7 +73,10 @@ def markdown(board: Board) -> str:
 
 
 def comma_separated(table: pa.Table) -> bytes:
-    """A line a cell, for programs: every digit, empty for null."""
+    """A line a cell, for programs: every digit, empty for null, no text that is a formula."""
+    for place, column in enumerate(table.schema):
+        if column.type == pa.string():
+            table = table.set_column(place, column, pc.replace_substring_regex(table[place], FORMULA, SHOWN))
     buffer = io.BytesIO()
     csv.write_csv(table, buffer)
     return buffer.getvalue()

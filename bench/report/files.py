@@ -6,10 +6,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
+FORMULA = r"^([=+\-@\t\r])"
+"""How texts begin that spreadsheets compute instead of showing them; no name of ours does."""
+SHOWN = r"'\1"
+
 
 def file_name(slug: str) -> str:
     """The slug with nothing in it that means something to a file system."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", slug).strip(".-") or "unnamed"
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with an apostrophe before each text that a spreadsheet would take for a formula."""
+    return frame.replace(FORMULA, SHOWN, regex=True)
 
 
 def attempt(path: Path, make: Callable[[], bytes]) -> list[str]:
