@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from bench.files import replacing
 from bench.identity import NAME
 from bench.metadata import members, trial_record
-from bench.schema import CURVE_SCHEMA, current
+from bench.schema import CURVE_SCHEMA, MEASURED, current
 from bench.tables import Files, Head, Stamp
 
 
@@ -57,6 +57,8 @@ def read_curve_file(path: Path, stamp: Stamp = (0, 0)) -> Files:
         table = table.select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA).replace_schema_metadata(None)
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise UnreadableError(f"not a file of ours, {one_line(error)}") from error
+    if any(table[name].null_count for name in ("stage", "step", "name")):
+        raise UnreadableError("not a file of ours, a point has no stage, step or name")
     if set(table["trial_id"].unique().to_pylist()) - {path.stem}:
         raise UnreadableError("not a file of ours, its points are of another trial than its name says")
     return Files([Head(path.stem, stamp, len(table))], table)
@@ -98,6 +100,9 @@ def _checked(table: pa.Table, sweep: str, name: str) -> tuple[str | None, str | 
         if not across and len(found["sweep"]) == len(found["trial_id"]) == 1:
             raise MisplacedError(*found["sweep"], *found["trial_id"])
         raise ValueError("its rows are of several trials or sweeps")
+    lines = list(zip(*(table[column].to_pylist() for column in MEASURED), strict=True))
+    if len(set(lines)) < len(lines):
+        raise ValueError("it has a measurement twice")
     trial, made_from = (metadata[key].decode() if key in metadata else None for key in (b"trial", b"members"))
     return trial, made_from
 

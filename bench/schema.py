@@ -65,6 +65,9 @@ ROW_SCHEMA = pa.schema(
 IDENTIFYING = ("trial_id", "sweep", "scale", "status")
 """Columns without which a row cannot be told apart from others."""
 
+MEASURED = ("trial_id", "metric", "split", "n_samples", "protocol", "metric_version")
+"""Columns that no two lines of a file of rows have in common."""
+
 CURVE_SCHEMA = pa.schema(
     [
         ("trial_id", pa.string()),
@@ -93,6 +96,8 @@ def current(rows: pa.Table) -> pa.Table:
     Raises ValueError for a table that is none of ours, and for one of a version that is yet to come.
     """
     metadata = rows.schema.metadata
+    if len(set(rows.column_names)) < rows.num_columns:
+        raise ValueError("it has a column twice")
     empty = [name for name in IDENTIFYING if name in rows.column_names and rows[name].null_count]
     if empty:
         raise ValueError(f"its column {empty[0]} has a line without a value")

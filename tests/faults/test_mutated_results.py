@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.result_files import read_row_file
 from bench.store import Store
 from tests.faults.command_lines import run_command_lines
 from tests.faults.damaged_results import damage, write_results
@@ -43,10 +44,10 @@ def test_of_1000_damaged_result_files_none_gives_a_traceback_and_sound_ones_stay
     found = read.rows.drop_duplicates("trial_id").set_index("trial_id")["value"]
     assert {trial_id: found[trial_id] for trial_id in intact} == {trial_id: values[trial_id] for trial_id in intact}
     before = Store(original).read().rows
-    for trial_id, path in rows.items():
+    for path in rows.values():
         if how[path] == "bytes" and not any(str(path) in problem for problem in read.problems):
-            kept, now = (rows_of[rows_of["trial_id"] == trial_id] for rows_of in (before, read.rows))
-            assert now.reset_index(drop=True).equals(kept.reset_index(drop=True)), f"{path}: other rows, and no word"
+            kept, now = (read_row_file(at).table for at in (original / path.relative_to(root), path))
+            assert now.equals(kept), f"{path}: other rows, and no word"
 
     results, sweeps = ["--results", str(root)], str(tmp_path / "sweeps.toml")
     lines = [
