@@ -282,6 +282,7 @@ def test_a_full_disk_is_said_and_what_was_written_stays(
         return really(self, *arguments)
 
     monkeypatch.setattr(Store, "write_rows", full)
+    monkeypatch.setattr("bench.trial.PATIENCE_SECONDS", 0.0)
     with pytest.raises(StoreError, match="No space left"):
         run(path, tmp_path)
     assert len(rows(tmp_path)["trial_id"].unique()) == 1
