@@ -263,10 +263,10 @@ def parser(functions: Mapping[str, Verb]) -> argparse.ArgumentParser:
     added = verb("report", "Render leaderboards and plots from the rows; needs no torch.")
     results(added)
     added.add_argument(
-        "--out", type=Path, default=Path("reports"), metavar="DIR", help="folder to write (default: reports)"
+        "--out", type=_folder, default=Path("reports"), metavar="DIR", help="folder to write (default: reports)"
     )
     added.add_argument(
-        "--compare", type=Path, metavar="DIR", help="another results folder: also say what changed since it"
+        "--compare", type=_folder, metavar="DIR", help="another results folder: also say what changed since it"
     )
 
     added = verb("list", "List what there is.")
@@ -304,11 +304,17 @@ def parser(functions: Mapping[str, Verb]) -> argparse.ArgumentParser:
 
     added = verb("merge", "Join the results of several machines in one folder.", MERGE_EPILOG)
     added.add_argument("folders", nargs="+", type=_place, metavar="DIR|URL", help="results folders")
-    added.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder to write, new or not")
+    added.add_argument("--out", type=_folder, required=True, metavar="DIR", help="results folder to write, new or not")
 
     added = verb("check", "Run a method through its contract on a tiny dataset, in seconds.")
     added.add_argument("method", help="a method's name, or package.module:Class")
     return made
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"must be a folder of this machine, not {text}")
+    return Path(text)
 
 
 def _place(text: str) -> Path | str:
