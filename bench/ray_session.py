@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -35,6 +36,10 @@ SETTINGS = {
 }
 
 
+TOKEN = secrets.token_hex(32)
+"""Of the instances of our own that this process starts; their workers inherit it."""
+
+
 class RaySessionError(UserError):
     """Ray does not start or cannot be joined; the message says why and what to do."""
 
@@ -55,7 +60,10 @@ def ray_session(address: str | None, methods: Iterable[str] = ()) -> Iterator[bo
     address = address or os.environ.get("RAY_ADDRESS")
     os.environ |= SETTINGS
     if address is None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # an instance of our own, which no one else can reach
+        # Ray listens on all of this machine's addresses, and runs whatever is sent to it: only who has our token may.
+        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)
+        if "ray" not in sys.modules:  # once imported, it goes by the mode it found, or asks for tokens by itself
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.tune
