@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import tempfile
 import time
@@ -145,9 +146,10 @@ def _fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-ray-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
             tune.with_resources(_worker, _placement),
-            param_space={"run": tune.grid_search([dict(run) for run in runs]), "work": asdict(work)},
+            # As texts: Tune copies the whole grid for each trial, which of nested records takes longer than the trials.
+            param_space={"run": tune.grid_search([json.dumps(run) for run in runs]), "work": asdict(work)},
             # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
-            tune_config=tune.TuneConfig(reuse_actors=not on_gpu),
+            tune_config=tune.TuneConfig(reuse_actors=not on_gpu, trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(
                 name="bench",
                 storage_path=scratch,
@@ -161,7 +163,11 @@ def _fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
 
 
 def _placement(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([request(Resources(**config["run"]["trial"]["resources"]))])
+    return tune.PlacementGroupFactory([request(Resources(**_record(config)["resources"]))])
+
+
+def _record(config: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(config["run"])["trial"]
 
 
 def _misplaced(work: Work) -> str | None:
@@ -170,12 +176,13 @@ def _misplaced(work: Work) -> str | None:
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
     """Runs one trial in a process of Ray's; its result is only for the display, rows are the truth."""
-    trial, work = Trial.from_record(config["run"]["trial"]), Work(**config["work"])
+    run, work = json.loads(config["run"]), Work(**config["work"])
+    trial = Trial.from_record(run["trial"])
     if misplaced := work.misplaced():
         return {"status": "lost", "error_type": "ResultsNotShared", "error": misplaced}
     store = open_store(work.results)
     store.fetch(trial.sweep, trial.id)
-    if store.fingerprint(trial.sweep, trial.id) != config["run"]["known"]:
+    if store.fingerprint(trial.sweep, trial.id) != run["known"]:
         # Its process died after it had written its rows and before it could say so.
         return {"status": store.status(trial.sweep, trial.id), "error_type": None, "error": None}
     data = Path(work.data) if work.data else data_root().resolve()
@@ -204,12 +211,12 @@ class _Watch(tune.Callback):
         return tune.Callback, ()  # Tune saves callbacks with the experiment; a terminal cannot be saved
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.tell(("started", _key(trial.config["run"]["trial"])))
+        self.tell(("started", _key(_record(trial.config))))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        key = _key(trial.config["run"]["trial"])
+        key = _key(_record(trial.config))
         if "stage" in result:
             self.tell(("advanced", key, result["stage"], result["step"], result["planned"], result["loss"]))
         elif "status" in result:
@@ -217,7 +224,7 @@ class _Watch(tune.Callback):
             self.tell(("ended", key, result["status"], result["error_type"], result["error"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.open.pop(_key(trial.config["run"]["trial"]), None)
+        self.open.pop(_key(_record(trial.config)), None)
 
 
 class _NoNode(tune.Stopper):
