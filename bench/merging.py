@@ -98,6 +98,8 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
         into.write_conflicts(conflicts)
         for sweep in dict.fromkeys(sweep for sweep, _ in placed):
             into.compact(sweep)
+    except StoreError as error:
+        raise StoreError(f"merging into {into.root} stopped: {error}; the same command goes on from there") from error
     except OSError as error:
         where = error.filename2 or error.filename or into.root
         reason = f"{where}: {error.strerror or error}"

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.merging import merge_results
-from bench.store import Store
+from bench.store import MARK, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 X, Y, Z = ("a" * 64, "b" * 64, "c" * 64)
@@ -52,4 +52,6 @@ def merge(out: Path, *folders: Path) -> tuple[int, str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Of every file but the mark, which no other folder has."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != MARK]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

@@ -28,7 +28,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(reading, "MANY", 1)
     store = Store(tmp_path)
     for count, trial_id in enumerate(IDS, start=1):
-        store.write_rows([row(trial_id, value=float(i), reason=None) for i in range(count)], {"sweep": "s", "n": count})
+        rows = [row(trial_id, value=float(i), n_samples=i, reason=None) for i in range(count)]
+        store.write_rows(rows, {"sweep": "s", "n": count})
         point = {"stage": "train", "seconds": 0.1, "name": "loss", "value": 2.0}
         store.write_curves("s", trial_id, [{**point, "step": step} for step in range(count)])
     made_from = {trial_id: store.fingerprint("s", trial_id) for trial_id in IDS[:2]}
