@@ -77,7 +77,8 @@ def main() -> None:
         wall = (group[-1] - group[0]) / (len(group) - 1)
         print(f"{first + len(group) - 1:8d} {wall * 1000:12.1f} {(cpus * wall - alone) * 1000:16.1f}")
     print(
-        f"all in {total:.0f} s; {ends[0] - started:.0f} s to the first, {started + total - ends[-1]:.0f} s after the last"
+        f"all in {total:.0f} s; {ends[0] - started:.0f} s to the first, "
+        f"{started + total - ends[-1]:.0f} s after the last"
     )
     print(f"driver's peak memory: {before / 2**20:.0f} MiB before Ray, {_peak() / 2**20:.0f} MiB in the end")
 

@@ -15,8 +15,8 @@ from bench.errors import UserError
 from bench.identity import Budget, Setting, Trial
 from bench.published import load_published, published_table
 from bench.reproduction import reproduce
-from bench.statistics.reproduction import COLUMNS, reproduction
 from bench.schema import ROW_SCHEMA
+from bench.statistics.reproduction import COLUMNS, reproduction
 from bench.store import Store
 
 SWEEPS = """
