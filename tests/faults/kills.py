@@ -166,7 +166,7 @@ def _wait(sweep: Sweep, driver: subprocess.Popen[str], faults: Faults, until: Ca
             faults.wrong.append(f"a run hung for {HUNG_SECONDS:g} s after {faults.kills.total()} kills")
             driver.kill()
             driver.wait()
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def _find(target: str) -> list[int]:
