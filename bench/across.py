@@ -21,7 +21,7 @@ from bench.identity import Setting, Trial, canonical_json
 from bench.measurement import array_key, metric_rows, no_value
 from bench.metrics.base import Unmeasurable, all_metrics
 from bench.options import typed
-from bench.store import Store
+from bench.storage.store import Store
 from bench.trial import ACROSS_SEEDS
 
 Arrays = Mapping[str, np.ndarray]

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.artifacts import save_weights
+from bench.checkpointing.resumption import check_resumption
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import fits, options_of
 from bench.registry import find_method
-from bench.resumption import check_resumption
 from methods.base import Autoencoder, Losses, Method, Unsupported
 
 STEPS = 60

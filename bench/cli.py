@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(VERBS).parse_args(arguments)
     try:
         if isinstance(getattr(options, "results", None), str):
-            from bench.mirror import local_results
+            from bench.storage.mirror import local_results
 
             options.results = local_results(options.results)
         return options.verb(options)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
-    from bench.tuning import tune_sweeps
+    from bench.tuning.tuning import tune_sweeps
 
     return tune_sweeps(
         options.sweeps,
@@ -126,14 +126,14 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    from bench.doctor import doctor as examine_results
+    from bench.storage.doctor import doctor as examine_results
 
     return examine_results(options.results, mend=options.repair)
 
 
 def merge(options: argparse.Namespace) -> int:
-    from bench.merging import merge_results
-    from bench.mirror import local_results
+    from bench.storage.merging import merge_results
+    from bench.storage.mirror import local_results
 
     return merge_results([local_results(folder) for folder in options.folders], options.out)
 

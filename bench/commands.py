@@ -10,7 +10,7 @@ DEFAULT = Path("results")
 
 def results_option(results: Path) -> str:
     """What a command needs to find these results: " --results DIR", or nothing where they lie in the default folder."""
-    url = results / ".url"  # what the folder is a mirror of, see `bench.mirror`
+    url = results / ".url"  # what the folder is a mirror of, see `bench.storage.mirror`
     if url.is_file():
         return f" --results {shlex.quote(url.read_text())}"
     return "" if results.resolve() == DEFAULT.resolve() else f" --results {shlex.quote(str(results))}"

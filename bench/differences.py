@@ -21,7 +21,8 @@ def number_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFram
     """The numbers of a trial in two runs of it, those that differ most first.
 
     Args:
-        first, second: rows of the trial, columns of `bench.store.ROW_SCHEMA`; those without a metric are passed over.
+        first, second: rows of the trial, columns of `bench.storage.schema.ROW_SCHEMA`; those without a metric are
+            passed over.
 
     Returns:
         A line a measurement of either run: MEASUREMENT, first and second (the values; null where there is none), same
@@ -44,7 +45,8 @@ def curve_differences(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame
     """The points at which the training curves of two runs of a trial differ, in the order of training.
 
     Args:
-        first, second: points of the trial, columns of `bench.store.CURVE_SCHEMA`, in the order they were recorded.
+        first, second: points of the trial, columns of `bench.storage.schema.CURVE_SCHEMA`, in the order they were
+            recorded.
 
     Returns:
         POINT, first and second (the values; null where there is none).

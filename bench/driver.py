@@ -11,19 +11,19 @@ import pandas as pd
 from rich.table import Table
 
 from bench.across import measure_across_seeds
-from bench.checkpoints import CHECKPOINT_SECONDS
+from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS
 from bench.commands import results_option
 from bench.execution import WAIT_SECONDS, Way, execute
 from bench.identity import Trial, canonical_json
-from bench.mirror import open_store
 from bench.printing import Console, print_line
 from bench.progress import RunDisplay
 from bench.recorded import find_recorded
-from bench.schema import STATUSES
 from bench.selection import on_cpu, select, where
-from bench.store import Store
+from bench.storage.mirror import open_store
+from bench.storage.schema import STATUSES
+from bench.storage.store import Store
 from bench.sweeps import Sweep, load_sweeps
-from bench.tuned import with_winners
+from bench.tuning.tuned import with_winners
 from datasets.cache import data_root
 
 OK, NOT_ALL_OK, INTERRUPTED = 0, 1, 130

@@ -120,7 +120,8 @@ def _code_hash(method_file: str) -> str:
     """SHA-256 of the files that train and measure, and of the method's own, wherever that is. Commits say less: there
     may be none, and files may differ from them."""
     root = Path(__file__).resolve().parent.parent
-    files = {path for folder in ("bench/metrics", "methods", "datasets") for path in root.glob(f"{folder}/**/*.py")}
+    folders = ("bench/checkpointing", "bench/metrics", "methods", "datasets")
+    files = {path for folder in folders for path in root.glob(f"{folder}/**/*.py")}
     digest = hashlib.sha256()
     for path in sorted({*files, *root.glob("bench/*.py"), Path(method_file).resolve()}):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.checkpoints import CHECKPOINT_SECONDS
+from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS
 from bench.errors import UserError
 from bench.identity import Trial
 from bench.placement import Node, fits, misfit
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError, ray_session
-from bench.store import Store
+from bench.storage.store import Store
 from bench.trial import Outcome, missing_row
 from datasets.cache import data_root as default_root
 
@@ -56,8 +56,8 @@ class Way:
     """How and where trials run.
 
     executor: "ray" or "inline". address: of a Ray cluster; None for an instance of our own. prepare: whether trials
-    download and build what their datasets lack. checkpoint_seconds: see `bench.checkpoints`. wait_seconds: how long
-    trials wait for a node of a cluster that has what they ask for.
+    download and build what their datasets lack. checkpoint_seconds: see `bench.checkpointing`. wait_seconds: how
+    long trials wait for a node of a cluster that has what they ask for.
     """
 
     executor: str = "ray"

@@ -17,9 +17,9 @@ from bench.errors import UserError
 from bench.options import nearest
 from bench.printing import print_line, print_table
 from bench.published import find_table, load_published, printed, published_rows
-from bench.reading import Results
 from bench.report.formatting import listed
-from bench.store import Store
+from bench.storage.reading import Results
+from bench.storage.store import Store
 
 COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads", "resumed")
 PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")

@@ -14,7 +14,7 @@ from bench.identity import Trial, canonical_json
 from bench.options import defaults, nearest, options_of, typed
 from bench.printing import Console
 from bench.registry import UnknownNameError, all_datasets, find_dataset
-from bench.store import Store
+from bench.storage.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
 from bench.training import Report

@@ -19,11 +19,11 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.identity import Resources, Trial
-from bench.mirror import open_store
 from bench.placement import Node, fits, request
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError
-from bench.store import MARK
+from bench.storage.mirror import open_store
+from bench.storage.store import MARK
 from datasets.cache import data_root
 
 REPORT_SECONDS = 2.0

@@ -10,7 +10,7 @@ from bench.identity import Setting, Trial
 from bench.metrics.base import all_metrics
 from bench.options import options_of
 from bench.registry import UnknownNameError, find_dataset, find_method, is_plug_in, part_versions
-from bench.store import Store
+from bench.storage.store import Store
 
 
 def find_recorded(prefix: str, scale: str, store: Store, named: Collection[str]) -> list[Trial]:

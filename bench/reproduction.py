@@ -11,7 +11,6 @@ import pandas as pd
 
 from bench.driver import run_trials
 from bench.errors import UserError
-from bench.mirror import open_store
 from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
 from bench.report.files import without_formulas
@@ -20,6 +19,7 @@ from bench.report.paper_view import PaperLine, counted
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
 from bench.statistics.verdicts import EXPLANATION
+from bench.storage.mirror import open_store
 from bench.sweeps import Sweep, load_sweeps
 from datasets.cache import data_root
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.artifacts import save_picture, save_points, save_weights
-from bench.checkpoints import CHECKPOINT_SECONDS, Checkpoint, Position, Stage, remove_checkpoint, stages
+from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS, Checkpoint, Position, Stage, remove_checkpoint, stages
 from bench.diagnostics import save_diagnostics
 from bench.environment import (
     code_and_machine,
@@ -35,7 +35,7 @@ from bench.limits import LimitError, Limits, describe_out_of_memory
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
-from bench.store import Store, StoreError
+from bench.storage.store import Store, StoreError
 from bench.supplies import DataFolder
 from bench.torchvision_compat import import_torchvision
 from bench.training import (

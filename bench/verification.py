@@ -22,11 +22,11 @@ from bench.listing import find_trial
 from bench.metrics.base import all_metrics
 from bench.printing import Console, print_line
 from bench.progress import RunDisplay
-from bench.reading import Results
 from bench.recorded import changes_since
-from bench.schema import ROW_SCHEMA
 from bench.selection import on_cpu
-from bench.store import Store
+from bench.storage.reading import Results
+from bench.storage.schema import ROW_SCHEMA
+from bench.storage.store import Store
 from datasets.cache import data_root
 
 ALL_SAME, NOT_ALL_SAME, INTERRUPTED = 0, 1, 130
@@ -118,7 +118,7 @@ def sample_trials(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     good as chance, and yet the same for the same results; a larger sample contains the smaller ones.
 
     Args:
-        rows: columns of `bench.store.ROW_SCHEMA`.
+        rows: columns of `bench.storage.schema.ROW_SCHEMA`.
         count: how many to draw; all, where there are fewer.
 
     Returns:

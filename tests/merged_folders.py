@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.merging import merge_results
-from bench.store import MARK, Store
+from bench.storage.merging import merge_results
+from bench.storage.store import MARK, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 X, Y, Z = ("a" * 64, "b" * 64, "c" * 64)

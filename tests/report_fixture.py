@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.store import Store
+from bench.storage.store import Store
 
 FAMILIES = {
     **dict.fromkeys(("w2gn", "lsot"), "OT map"),

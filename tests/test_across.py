@@ -17,7 +17,7 @@ from rich.console import Console
 from bench.driver import run_sweeps
 from bench.metrics import base
 from bench.metrics.base import Output, Unmeasurable, metric
-from bench.store import Store
+from bench.storage.store import Store
 
 SWEEP = """
 [sweep.digits]

@@ -18,9 +18,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import bench.checkpoints
+import bench.checkpointing.checkpoints
 from bench.identity import Trial
-from bench.store import Store
+from bench.storage.store import Store
 from bench.sweeps import load_sweeps
 from bench.trial import Outcome, run_trial
 from methods.base import Losses
@@ -173,7 +173,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> N
         header = json.loads(file.metadata()["header"])
     tensors = load_file(path)
     text = json.dumps(change(header))
-    save_file(tensors, path, {"header": text, "sha256": bench.checkpoints._digest(text, tensors)})
+    save_file(tensors, path, {"header": text, "sha256": bench.checkpointing.checkpoints._digest(text, tensors)})
 
 
 def test_a_trial_with_its_rows_has_no_checkpoint_left(trials: dict[str, Trial], tmp_path: Path) -> None:
@@ -189,8 +189,10 @@ def test_a_trial_with_its_rows_has_no_checkpoint_left(trials: dict[str, Trial], 
 def test_short_trials_write_none_and_0_seconds_are_never(
     trials: dict[str, Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.checkpoints.Checkpoint._write", lambda *_: pytest.fail("a checkpoint was written"))
-    for seconds in (bench.checkpoints.CHECKPOINT_SECONDS, 0):
+    monkeypatch.setattr(
+        "bench.checkpointing.checkpoints.Checkpoint._write", lambda *_: pytest.fail("a checkpoint was written")
+    )
+    for seconds in (bench.checkpointing.checkpoints.CHECKPOINT_SECONDS, 0):
         assert run(trials["tests.faulty:Shift"], tmp_path, seconds) == Outcome("ok")
 
 
@@ -265,12 +267,12 @@ def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_costs_nothing_el
         def full(*arguments: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("bench.checkpoints.save_file", full)
+        monkeypatch.setattr("bench.checkpointing.checkpoints.save_file", full)
     elif fault == "scarce":
         usage = lambda path: type("Usage", (), {"free": 1000})  # noqa: E731
-        monkeypatch.setattr("bench.checkpoints.shutil.disk_usage", usage)
+        monkeypatch.setattr("bench.checkpointing.checkpoints.shutil.disk_usage", usage)
     else:
-        monkeypatch.setattr("bench.checkpoints.LARGEST_BYTES", 100)
+        monkeypatch.setattr("bench.checkpointing.checkpoints.LARGEST_BYTES", 100)
     with pytest.warns(UserWarning, match="no checkpoint could be written") as warned:
         assert run(trial, tmp_path) == Outcome("ok")
     assert len([w for w in warned if "checkpoint" in str(w.message)]) == 1

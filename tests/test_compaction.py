@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from bench import reading
-from bench.compaction import copy_path
-from bench.store import Store
-from bench.tables import frame
+from bench.storage import reading
+from bench.storage.compaction import copy_path
+from bench.storage.store import Store
+from bench.storage.tables import frame
 
 IDS = [letter * 64 for letter in "abc"]
 

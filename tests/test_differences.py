@@ -15,7 +15,7 @@ from bench.differences import (
     number_differences,
     worst_numbers,
 )
-from bench.schema import CURVE_SCHEMA, ROW_SCHEMA
+from bench.storage.schema import CURVE_SCHEMA, ROW_SCHEMA
 
 
 def rows(**values: float | None) -> pd.DataFrame:

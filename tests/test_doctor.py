@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import reading
 from bench.cli import main
-from bench.doctor import YOUNG_SECONDS, examine, repair
-from bench.store import Store
+from bench.storage import reading
+from bench.storage.doctor import YOUNG_SECONDS, examine, repair
+from bench.storage.store import Store
 
 A, B, C = (letter * 64 for letter in "abc")
 POINT = {"stage": "train", "step": 1, "seconds": 0.1, "name": "loss", "value": 2.0}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.store import Store
+from bench.storage.store import Store
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = """

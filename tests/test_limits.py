@@ -14,7 +14,7 @@ import torch
 
 from bench.identity import Resources, Trial
 from bench.limits import LimitError, Limits, describe_out_of_memory, own_memory
-from bench.store import Store
+from bench.storage.store import Store
 from bench.sweeps import load_sweeps
 from bench.training import EXPLODED, DivergedError, Watch
 from bench.trial import run_trial

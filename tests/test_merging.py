@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import bench.files
+import bench.storage.files
 from bench.cli import main
 from bench.errors import UserError
-from bench.store import Store, StoreError
+from bench.storage.store import Store, StoreError
 from tests.merged_folders import X, Y, Z, add, contents, merge
 
 
@@ -221,7 +221,7 @@ def test_a_full_disk_is_said_with_what_to_do(
         raise OSError(28, "No space left on device", str(source), None, str(target))
 
     add(machines[0], X, {"mse": 1.0})
-    monkeypatch.setattr(bench.files.shutil, "copyfile", full)
+    monkeypatch.setattr(bench.storage.files.shutil, "copyfile", full)
     with pytest.raises(StoreError, match=r"No space left on device.*; the same command goes on") as caught:
         merge(tmp_path / "out", machines[0])
     assert str(tmp_path / "out") in str(caught.value)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.cli import main
-from bench.store import Store
+from bench.storage.store import Store
 from tests.merged_folders import X, Y, Z, add, contents, merge
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.registry import find_method, plug_ins
-from bench.store import Store
+from bench.storage.store import Store
 
 PLUG_IN = """
 from pathlib import Path

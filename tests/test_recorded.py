@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.commands import results_option, run_again
-from bench.store import Store
+from bench.storage.store import Store
 from methods.transport.identity import Identity
 
 PAIRS = """

@@ -24,7 +24,7 @@ from bench.report import write_report
 from bench.report.folder import ReportError
 from bench.report.records import MISSING, Section, sections
 from bench.report.site import embedded
-from bench.store import Store
+from bench.storage.store import Store
 from tests import report_fixture as fixture
 
 ROOT = Path(__file__).parent.parent

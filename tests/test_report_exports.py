@@ -29,7 +29,7 @@ from bench.report.leaderboards import Board, boards, flatten
 from bench.report.records import Section, sections
 from bench.report.tex import escape
 from bench.statistics.leaderboards import BOARD
-from bench.store import Store
+from bench.storage.store import Store
 from tests import report_fixture as fixture
 
 Pairs = list[tuple[Section, list[Board]]]

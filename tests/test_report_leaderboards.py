@@ -12,7 +12,7 @@ from bench.published import load_published
 from bench.report.excerpts import of_method
 from bench.report.leaderboards import Board, Line, boards
 from bench.report.records import Section, sections
-from bench.store import Store
+from bench.storage.store import Store
 from tests import report_fixture as fixture
 
 

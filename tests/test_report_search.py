@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from bench.report import write_report
-from bench.tuning import tune_sweeps
+from bench.tuning.tuning import tune_sweeps
 
 SWEEP = """
 [sweep.pairs]

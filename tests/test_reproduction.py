@@ -15,9 +15,9 @@ from bench.errors import UserError
 from bench.identity import Budget, Setting, Trial
 from bench.published import load_published, published_table
 from bench.reproduction import reproduce
-from bench.schema import ROW_SCHEMA
 from bench.statistics.reproduction import COLUMNS, reproduction
-from bench.store import Store
+from bench.storage.schema import ROW_SCHEMA
+from bench.storage.store import Store
 
 SWEEPS = """
 [sweep.pairs]

@@ -14,8 +14,8 @@ from rich.console import Console
 from bench.cli import main
 from bench.driver import run_sweeps
 from bench.identity import Trial
-from bench.schema import ROW_SCHEMA
-from bench.store import Store, StoreError
+from bench.storage.schema import ROW_SCHEMA
+from bench.storage.store import Store, StoreError
 from bench.sweeps import SweepsError
 
 SweepsFile = Callable[[str], Path]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.search import RUNGS, Milestone, Search, SearchTrial, searches_of
-from bench.searcher import Searcher
 from bench.sweeps import load_sweeps
+from bench.tuning.search import RUNGS, Milestone, Search, SearchTrial, searches_of
+from bench.tuning.searcher import Searcher
 
 SWEEP = """
 [sweep.digits]

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.restoration import restoration
-from bench.snapshots import Snapshot, SnapshotError, capture
+from bench.checkpointing.restoration import restoration
+from bench.checkpointing.snapshots import Snapshot, SnapshotError, capture
 
 Pair = namedtuple("Pair", ["left", "right"])
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.schema import CURVE_SCHEMA, MIGRATIONS, ROW_SCHEMA, SCHEMA_VERSION
-from bench.store import Store, StoreError
+from bench.storage.schema import CURVE_SCHEMA, MIGRATIONS, ROW_SCHEMA, SCHEMA_VERSION
+from bench.storage.store import Store, StoreError
 
 
 def row(trial_id: str = "a" * 64, **columns: Any) -> dict[str, Any]:

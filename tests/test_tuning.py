@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bench import tuning
 from bench.cli import main
 from bench.driver import run_sweeps
-from bench.search_records import SEARCH_SCHEMA, read_searches
-from bench.tuning import tune_sweeps
-from bench.tuning_table import SEARCH_SEED
+from bench.tuning import tuning
+from bench.tuning.search_records import SEARCH_SCHEMA, read_searches
+from bench.tuning.tuning import tune_sweeps
+from bench.tuning.tuning_table import SEARCH_SEED
 
 SweepsFile = Callable[[str], Path]
 

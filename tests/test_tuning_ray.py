@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from bench.search_records import read_searches
-from bench.tuning import tune_sweeps
+from bench.tuning.search_records import read_searches
+from bench.tuning.tuning import tune_sweeps
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = """

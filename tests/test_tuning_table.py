@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.search import searches_of
 from bench.sweeps import Sweep, SweepsError, load_sweeps
-from bench.tuning_table import SEARCH_SEED, Domain
+from bench.tuning.search import searches_of
+from bench.tuning.tuning_table import SEARCH_SEED, Domain
 
 SweepsFile = Callable[[str], Path]
 

@@ -17,7 +17,7 @@ from bench.driver import run_sweeps
 from bench.errors import UserError
 from bench.identity import Resources, Setting, Trial
 from bench.recorded import changes_since
-from bench.store import Store
+from bench.storage.store import Store
 from bench.verification import sample_trials, verify_trials
 from methods.transport.identity import Identity
 

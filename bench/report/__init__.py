@@ -37,8 +37,8 @@ from bench.report.site import Site
 from bench.report.soundness import sound
 from bench.report.sweep_view import SweepView
 from bench.report.trial_view import MEASURED, listing, trial_views
-from bench.search_records import read_searches
-from bench.store import Store
+from bench.storage.store import Store
+from bench.tuning.search_records import read_searches
 
 LARGE = 1_000
 """Files of rows from which on another process helps."""

@@ -28,7 +28,7 @@ from bench.statistics.changes import (
     cell_changes,
     trial_changes,
 )
-from bench.store import Store
+from bench.storage.store import Store
 
 PLACE = [name for name in TRIAL if name != "seed"]
 VERSIONS = ["method_version", "dataset_version"]

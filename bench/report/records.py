@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.identity import table_keys
-from bench.reading import Results
+from bench.storage.reading import Results
 
 MISSING = "not run yet"
 TABLES = ("transport", "generation", "disentanglement", "clustering", "reconstruction", "latent")

@@ -46,7 +46,7 @@ class SearchView:
 
 
 def search_views(section: Section, lines: pd.DataFrame) -> list[SearchView]:
-    """The searches for methods of a section. lines: of `bench.search_records`, its sweep's at its scale."""
+    """The searches for methods of a section. lines: of `bench.tuning.search_records`, its sweep's at its scale."""
     methods = {setting.method for setting in section.settings.values()}
     words = section.trials.drop_duplicates(["dataset", "dataset_options"]).set_index(["dataset", "dataset_options"])
     views = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.reading import Results
+from bench.storage.reading import Results
 
 IDENTITY = ("kind", "dataset", "dataset_options", "dataset_version", "method", "method_version", "params", "seed")
 """Columns of a row that say what was run; the store itself asks for trial, sweep, scale and status."""

@@ -1,4 +1,4 @@
-"""Who won a search, and how its trials ended: on lines of `bench.search_records`, one a milestone."""
+"""Who won a search, and how its trials ended: on lines of `bench.tuning.search_records`, one a milestone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Seconds of an epoch of training batches, beside torchvision's data set and torch's DataLoader on the same images.
 
-python -m pytest benchmarks/bench_batches.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_batches.py --benchmark-enable
 """
 
 from __future__ import annotations

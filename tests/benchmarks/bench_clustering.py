@@ -3,7 +3,7 @@
 Both compute in float64. The scores of a model's own components, the linear probe of factors and the two outlier scores
 of codes under Gaussians have no reference beside them.
 
-python -m pytest benchmarks/bench_clustering.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_clustering.py --benchmark-enable
 """
 
 from __future__ import annotations

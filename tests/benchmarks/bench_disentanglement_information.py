@@ -3,7 +3,7 @@
 10 latents, 6 factors of up to 40 values, 10,000 points (and 5,000 test points), one thread; WSEPIN and WINDIN of 500
 draws rather than 10,000 on both sides, since their time is proportional to them:
 
-    python -m pytest benchmarks/bench_disentanglement_information.py --benchmark-enable
+    python -m pytest tests/benchmarks/bench_disentanglement_information.py --benchmark-enable
 
 References are disent's functions where it has the metric, and else the authors' algorithm in NumPy and scikit-learn.
 """

@@ -2,7 +2,7 @@
 
 10 latents, 6 factors of the sizes of 3D Shapes:
 
-    python -m pytest benchmarks/bench_disentanglement_models.py --benchmark-enable
+    python -m pytest tests/benchmarks/bench_disentanglement_models.py --benchmark-enable
 
 References are disent's functions where it has the metric for codes, and else the authors' algorithm as loops in NumPy
 and scikit-learn; those of interventions look codes up, where the authors' render and encode images.

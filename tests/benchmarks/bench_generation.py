@@ -1,6 +1,6 @@
 """Seconds of the metrics over features, each beside torch-fidelity's own on the same images or features.
 
-python -m pytest benchmarks/bench_generation.py --benchmark-enable --benchmark-group-by=group
+python -m pytest tests/benchmarks/bench_generation.py --benchmark-enable --benchmark-group-by=group
 
 Images are 3x32x32, and there is one thread; on a busy machine, --benchmark-timer=time.process_time counts CPU seconds.
 """

@@ -1,6 +1,6 @@
 """Seconds of the metrics of images pixel by pixel, each beside its reference on the same images, one thread.
 
-python -m pytest benchmarks/bench_images.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_images.py --benchmark-enable
 """
 
 from __future__ import annotations

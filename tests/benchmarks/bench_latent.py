@@ -1,6 +1,6 @@
 """Seconds of each metric of codes and prior at its default size, beside a reference implementation, one thread.
 
-python -m pytest benchmarks/bench_latent.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_latent.py --benchmark-enable
 """
 
 from __future__ import annotations

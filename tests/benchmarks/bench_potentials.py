@@ -3,7 +3,7 @@
 Maps alone, and one update of W2GN with both potentials' gradients made each way: there automatic differentiation goes
 backward through its own backward pass.
 
-python -m pytest benchmarks/bench_potentials.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_potentials.py --benchmark-enable
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Writing the results takes minutes; they are made up, see synthetic_results.py. Two cores are kept busy.
 
-python -m pytest benchmarks/bench_report.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_report.py --benchmark-enable
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.report import write_report
-from benchmarks.synthetic_results import write_results
+from tests.benchmarks.synthetic_results import write_results
 from tests.chromium import CHROMIUM, Chromium
 
 

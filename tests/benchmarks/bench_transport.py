@@ -3,7 +3,7 @@
 Both compute in float64. Metrics that are one mean of squares, the share of pairs moved past each other and mode
 coverage have no reference beside them.
 
-python -m pytest benchmarks/bench_transport.py --benchmark-enable
+python -m pytest tests/benchmarks/bench_transport.py --benchmark-enable
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a sweep of many trivial trials costs through Ray: seconds a trial, first to last, and the driver's memory.
 
-    python benchmarks/many_trials.py --trials 10000
+    python tests/benchmarks/many_trials.py --trials 10000
 
 Overhead is what a CPU spends on a trial beyond what the trial takes by itself, inline.
 """

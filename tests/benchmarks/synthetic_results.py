@@ -1,6 +1,6 @@
 """Made-up results in the shape of a large study: three sweeps, 30 methods, 20 metrics, 10,000 trials with their curves.
 
-python -m benchmarks.synthetic_results FOLDER writes them, for looking at the report on them by hand.
+python -m tests.benchmarks.synthetic_results FOLDER writes them, for looking at the report on them by hand.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.store import Store
+from bench.storage.store import Store
 
 FAMILIES = ("AE", "VAE", "WAE", "GW", "OT map", "reference")
 TABLES = ("generation", "reconstruction", "disentanglement", "clustering", "latent")

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.store import Store
+from bench.storage.store import Store
 from tests.faults.paced import LOG
 from tests.faults.processes import adopt_orphans, below, bury, end_all
 

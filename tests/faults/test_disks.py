@@ -16,7 +16,7 @@ import pytest
 
 import bench.trial
 from bench.cli import main
-from bench.store import Store
+from bench.storage.store import Store
 from tests.faults.disks import Disk, mounted
 
 ROOT = Path(__file__).parent.parent.parent

@@ -27,8 +27,8 @@ from bench.cli import main
 from bench.identity import NAME
 from bench.printing import Console, print_table
 from bench.published import PUBLISHED, READERS, _anything, _required
-from bench.schema import ROW_SCHEMA
-from bench.store import Store
+from bench.storage.schema import ROW_SCHEMA
+from bench.storage.store import Store
 from tests import report_fixture as fixture
 from tests.chromium import CHROMIUM, Chromium
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.result_files import read_row_file
-from bench.store import Store
+from bench.storage.result_files import read_row_file
+from bench.storage.store import Store
 from tests.faults.command_lines import run_command_lines
 from tests.faults.damaged_results import damage, write_results
 
