@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
+from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.metrics import lpips
 from methods.autoencoders import ae
 from methods.autoencoders.ae import AE
 from methods.autoencoders.cwae import CWAE
 from methods.autoencoders.sinkhorn_ae import SinkhornAE
 from methods.autoencoders.swae import SWAE
+from methods.parts import perceptual
 from methods.parts.autoencoding import squared_error
 from methods.parts.divergences import cramer_wold_to_standard_normal, sinkhorn_divergence
 from methods.parts.hammersley import HammersleyPrior
@@ -163,23 +166,51 @@ def test_features_are_neither_trained_nor_saved_but_pass_gradients_on(monkeypatc
     assert images.grad.abs().sum() > 0
 
 
-def test_vgg16_takes_the_weights_of_torchvision_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch.hub's folder, with nothing in it; torchvision's server is the folder beside it, with nothing in it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(perceptual, "VGG16_URL", (tmp_path / "server" / "vgg16-397923af.pth").as_uri())
+    (tmp_path / "server").mkdir()
+    return tmp_path / "hub" / "checkpoints"
+
+
+def published(hub: Path, weights: dict[str, Tensor]) -> str:
+    """Puts weights on torchvision's server; returns their SHA-256."""
+    file = hub.parents[1] / "server" / "vgg16-397923af.pth"
+    torch.save(weights, file)
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_vgg16_takes_the_weights_of_torchvision_in_order(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]  # convolutions among torchvision's layers
     given = list(vgg16_blocks().state_dict().values())
-    more = [torch.randn(512, 512, 3, 3), torch.randn(512)] * 3
+    more = [torch.zeros(1)] * 6
     names = [f"features.{place}.{kind}" for place in places for kind in ("weight", "bias")]
     weights = {**dict(zip(names, [*given, *more], strict=True)), "classifier.0.weight": torch.zeros(1)}
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *args, **kwargs: weights)
+    monkeypatch.setattr(perceptual, "VGG16_SHA256", published(hub, weights))
     state = torch.get_rng_state()
     loaded = pretrained_vgg16_blocks().state_dict()
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(*pair) for pair in zip(loaded.values(), given, strict=True))
+    assert [path.name for path in hub.iterdir()] == ["vgg16-397923af.pth"]
 
 
-def test_missing_vgg16_weights_are_named_with_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise URLError("no network")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
-    with pytest.raises(FileNotFoundError, match=r"checkpoints/vgg16-397923af.pth .*no network.*download https://"):
+def test_missing_vgg16_weights_are_named_with_their_place(hub: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"{hub}/vgg16-397923af.pth .*No such file.*download file://"):
         AE(SHAPE, loss="perceptual", **SETTINGS)
+
+
+def test_vgg16_weights_with_another_checksum_are_not_taken(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = published(hub, {})
+    monkeypatch.setattr(perceptual, "VGG16_SHA256", found[:8] + "0" * 56)  # the digits in the file's name agree
+    with pytest.raises(FileNotFoundError, match="invalid hash value"):
+        pretrained_vgg16_blocks()
+    assert list(hub.iterdir()) == []
+    (hub.parents[1] / "server" / "vgg16-397923af.pth").rename(hub / "vgg16-397923af.pth")
+    with pytest.raises(ValueError, match=rf"{hub}/vgg16-397923af.pth is not .*{found}.*remove it"):
+        pretrained_vgg16_blocks()
+
+
+def test_the_perceptual_loss_and_lpips_take_the_same_file() -> None:
+    assert (perceptual.VGG16_URL, perceptual.VGG16_SHA256) == (lpips.VGG16_URL, lpips.VGG16_SHA256)

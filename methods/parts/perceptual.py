@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-"""torchvision's weights; the hexadecimal digits are the start of their SHA-256, which torch.hub verifies."""
+VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+"""torchvision's weights."""
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 """Filters of VGG16's convolutions up to relu4_3, a pooling between blocks."""
@@ -58,18 +59,27 @@ def vgg16_blocks() -> nn.Sequential:
 def pretrained_vgg16_blocks() -> nn.Sequential:
     """`vgg16_blocks` with torchvision's weights, from torch.hub's folder, where they are downloaded to if missing.
 
-    Raises FileNotFoundError where they can't be had; it says where to put them.
+    Raises FileNotFoundError where they can't be had, ValueError where another file is in their place; the message says
+    what to do.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / VGG16_URL.rsplit("/", 1)[-1]
     try:
-        weights = torch.hub.load_state_dict_from_url(
-            VGG16_URL, map_location="cpu", check_hash=True, progress=False, weights_only=True
-        )
-    except (URLError, OSError) as error:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(VGG16_URL, str(file), VGG16_SHA256, progress=False)
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, RuntimeError) as error:  # the latter where what arrives has another checksum
         raise FileNotFoundError(
             f"the perceptual loss needs the weights of VGG16, which are not at {file} and could not be downloaded "
-            f"({error}); download {VGG16_URL} (528 MB) to that place"
+            f"({error}); download {VGG16_URL} (528 MB, SHA-256 {VGG16_SHA256}) to that place"
         ) from error
+    if found != VGG16_SHA256:
+        raise ValueError(
+            f"{file} is not the weights of VGG16 that the perceptual loss needs: its SHA-256 is {found}, not "
+            f"{VGG16_SHA256}; remove it to download it again"
+        )
+    weights = torch.load(file, map_location="cpu", weights_only=True)
     # Layers draw initial weights before they get these: the global generator must not notice.
     with torch.random.fork_rng(devices=[]):
         blocks = vgg16_blocks()
