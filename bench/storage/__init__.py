@@ -1,0 +1,1 @@
+"""What lies under results/: written whole, read with checks, copied, merged, mended. Needs no torch."""

@@ -1,0 +1,57 @@
+"""The JSON of a results folder, read and checked: records of trials, members of a setting, plans.
+
+A results folder may come from anywhere. Files and folders are named after what is read here, so it must not lead out
+of the folder. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.identity import NAME
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a file of JSON of another shape raises."""
+
+
+def trial_record(text: bytes) -> dict[str, Any]:
+    """A trial's record, see `Trial.from_record`. Raises ValueError for what is none."""
+    record = json.loads(text)
+    if not _is_record(record):
+        raise ValueError("its record of the trial is not one of ours")
+    return record
+
+
+def members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
+    """The fingerprints, by trial id, of what a file of rows across seeds was made from; None for a trial's own file.
+
+    Raises ValueError where these are something else.
+    """
+    if not metadata or b"members" not in metadata:
+        return None
+    found = json.loads(metadata[b"members"])
+    if not isinstance(found, dict) or not all(map(NAME.fullmatch, found)):
+        raise ValueError("its members are not trials and their fingerprints")
+    return found
+
+
+def read_plan(path: Path) -> tuple[tuple[str, str], dict[str, dict[str, Any]]]:
+    """(sweep, scale), and the records of a plan's trials by id; raises one of UNREADABLE for what is none."""
+    plan = json.loads(path.read_text())
+    sweep, scale, trials = plan["sweep"], plan["scale"], dict(plan["trials"])
+    if not (NAME.fullmatch(sweep) and NAME.fullmatch(scale) and path.name == f"{sweep}-{scale}.json"):
+        raise ValueError("it is not named after its sweep and scale")
+    if not all(NAME.fullmatch(trial_id) and _is_record(record) for trial_id, record in trials.items()):
+        raise ValueError("not all that it lists are trials")
+    return (sweep, scale), trials
+
+
+def _is_record(record: Any) -> bool:
+    """Whether it is a table, and files can be named after the sweep and the scale that it states."""
+    if not isinstance(record, dict):
+        return False
+    names = [record[key] for key in ("sweep", "scale") if key in record]
+    return all(isinstance(name, str) and NAME.fullmatch(name) for name in names)

@@ -1,0 +1,1 @@
+"""The search for hyperparameters, apart from the trials that are compared."""

@@ -1,0 +1,106 @@
+"""What searches leave behind, apart from the rows of trials that are compared. Needs no torch.
+
+    results/tuning/<sweep>-<scale>/<search>/<number>.parquet    a trial of a search: a line a milestone
+
+`pandas.read_parquet("results/tuning")` reads them all. A file is written once its trial has ended; those of the winner
+are written again to say so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bench.storage.files import in_parallel, replacing
+from bench.storage.store import Store, StoreError
+
+SEARCH_SCHEMA = pa.schema(
+    [
+        ("search", pa.string()),  # id of the search
+        ("number", pa.int32()),  # of the trial in it
+        ("trial_id", pa.string()),
+        ("sweep", pa.string()),
+        ("scale", pa.string()),
+        ("dataset", pa.string()),
+        ("dataset_options", pa.string()),
+        ("method", pa.string()),
+        ("params", pa.string()),  # all hyperparameters
+        ("chosen", pa.string()),  # those that were searched
+        ("seed", pa.int64()),
+        ("metric", pa.string()),
+        ("direction", pa.string()),
+        ("algorithm", pa.string()),  # optuna or random
+        ("scheduler", pa.string()),  # asha or none
+        # Of a milestone; null for a trial that reached none.
+        ("rung", pa.int32()),
+        ("step", pa.int64()),
+        ("value", pa.float64()),  # on the validation split
+        ("reason", pa.string()),
+        ("seconds", pa.float64()),
+        # Of the trial.
+        ("state", pa.string()),  # completed, stopped, failed, diverged, timeout, lost, …
+        ("error", pa.string()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("won", pa.bool_()),
+        ("git_sha", pa.string()),
+        ("torch", pa.string()),
+        ("optuna", pa.string()),
+    ]
+)
+
+REQUIRED = (*SEARCH_SCHEMA.names[: SEARCH_SCHEMA.names.index("rung")], "state", "won", "started_at")
+"""Columns without which a line cannot be understood."""
+
+
+def write_search_trial(store: Store, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the lines of one trial of a search, replacing earlier ones.
+
+    Raises StoreError where the disk refuses.
+    """
+    first = lines[0]
+    folder = searches_path(store.root, first["sweep"], first["scale"]) / first["search"][:16]
+    path = folder / f"{first['number']:05d}.parquet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], SEARCH_SCHEMA), temporary)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    store.written(path)
+
+
+def read_searches(root: Path, sweep: str, scale: str, search: str = "") -> pd.DataFrame:
+    """The lines of the searches of a sweep at a scale, or of one of them by its id; columns of SEARCH_SCHEMA.
+
+    In the order of number and rung. Files that cannot be read are passed over: their trials run again.
+    """
+    paths = sorted(searches_path(root, sweep, scale).glob(f"{search[:16] or '*'}/[!._]*.parquet"))
+    tables = [table for table in in_parallel(_read, paths) if table is not None]
+    frame = (pa.concat_tables(tables) if tables else SEARCH_SCHEMA.empty_table()).to_pandas()
+    return frame.sort_values(["search", "number", "rung"], kind="stable", ignore_index=True)
+
+
+def searches_path(root: Path, sweep: str, scale: str) -> Path:
+    """The folder of the searches of a sweep at a scale."""
+    return root / "tuning" / f"{sweep}-{scale}"
+
+
+def _read(path: Path) -> pa.Table | None:
+    try:
+        table = pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
+        table.validate(full=True)
+        reached = table.filter(pc.is_valid(table["rung"]))
+        known = not any(table[name].null_count for name in REQUIRED) and not any(
+            reached[name].null_count for name in ("step", "seconds")
+        )
+        chosen = [json.loads(text) for text in table["chosen"].to_pylist() if known]
+        return table if known and all(isinstance(options, dict) for options in chosen) else None
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
