@@ -104,7 +104,7 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """64 hexadecimal digits: SHA-256 of the canonical JSON of `spec`."""
-        return hashlib.sha256(canonical_json(self.spec).encode()).hexdigest()
+        return spec_id(self.spec)
 
     @property
     def outliers(self) -> list[str]:
@@ -164,6 +164,11 @@ class Trial:
 def table_keys(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """The tables that a sweep or a trial's record names under `published`: none, one or several."""
     return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+def spec_id(spec: Mapping[str, Any]) -> str:
+    """The id of the trial with this `spec`."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
 def canonical_json(value: Any) -> str:

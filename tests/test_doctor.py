@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bench.cli import main
 from bench.storage import reading
 from bench.storage.doctor import YOUNG_SECONDS, examine, repair
 from bench.storage.store import Store
+from tests.test_identity import TRIAL
 
 A, B, C = (letter * 64 for letter in "abc")
 POINT = {"stage": "train", "step": 1, "seconds": 0.1, "name": "loss", "value": 2.0}
@@ -90,6 +92,21 @@ def test_what_is_damaged_foreign_or_left_over_is_put_aside_and_kept(
     assert examine(root, now=later()) == []
     found = store.read()
     assert (found.problems, found.rows["trial_id"].tolist()) == ([], [A])
+
+
+def test_a_record_that_makes_another_id_is_told(store: Store) -> None:
+    altered = TRIAL.to_record() | {"spec": TRIAL.spec | {"seed": 99}}
+    sound, row = replace(TRIAL, seed=5), {"sweep": TRIAL.sweep, "scale": TRIAL.scale, "status": "ok"}
+    store.write_rows([row | {"trial_id": sound.id}], sound.to_record())
+    rows = store.write_rows([row | {"trial_id": TRIAL.id}], altered)
+    store.write_plan("z", "quick", {sound.id: sound.to_record()}, extend=False)
+    assert [finding.path for finding in examine(store.root)] == [rows]
+    store.write_plan("z", "quick", {TRIAL.id: altered}, extend=True)
+    told = {finding.path: finding.what for finding in examine(store.root)}
+    assert told == {
+        rows: "its record of the trial makes another id, so it was altered",
+        store.plan_path("z", "quick"): f"its record of {TRIAL.id[:12]} makes another id, so it was altered",
+    }
 
 
 def test_what_a_run_may_be_writing_is_left_alone(store: Store) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from bench.storage.files import copy
 from bench.storage.store import Store
 
+NOT_OWN = "a folder or a symbolic link, which is not copied"
+
 
 def is_own(path: Path) -> bool:
     """Whether a path, of a folder without symbolic links, is a file, and no symbolic link leads to it."""
@@ -28,7 +30,7 @@ def not_copied(store: Store, sweep: str, trial_id: str) -> list[str]:
     curves = store.curves_path(sweep, trial_id)
     found = [curves] if curves.exists() else []
     found += store.artifacts(trial_id).values()
-    return [f"{path}: a folder or a symbolic link, which is not copied" for path in found if not is_own(path)]
+    return [f"{path}: {NOT_OWN}" for path in found if not is_own(path)]
 
 
 def adopt_artifacts(source: Store, into: Store, trial_id: str) -> None:

@@ -6,6 +6,7 @@ be writing just now, young temporary files and files of trials that have no rows
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from bench.identity import NAME
 from bench.printing import Console, print_line
 from bench.storage.compaction import copy_path, read_copy
-from bench.storage.metadata import UNREADABLE, read_plan
+from bench.storage.metadata import UNREADABLE, makes_another_id, read_plan
 from bench.storage.mirror import open_store
 from bench.storage.reading import SCHEMAS, strays, sweep_folders
 from bench.storage.result_files import (
@@ -33,12 +34,13 @@ from bench.storage.result_files import (
 from bench.storage.schema import ROW_SCHEMA
 from bench.storage.store import Store
 from bench.storage.tables import Files, stamps
-from bench.tuning.search_records import SEARCH_SCHEMA
+from bench.tuning.search_records import read_search_file
 
 SOUND, FOUND = 0, 1
 YOUNG_SECONDS = 3600.0
 """For so long after it was written, what looks left over may belong to a run that goes on."""
 QUARANTINE = "quarantine"
+ALTERED = "its record of {} makes another id, so it was altered"
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def _rows(store: Store) -> Iterator[Finding]:
         for name in now:
             path = sweep / f"{name}.parquet"
             try:
-                read_row_file(path)
+                (head,) = read_row_file(path).heads
+                if head.trial and makes_another_id(json.loads(head.trial), name):
+                    yield Finding(path, ALTERED.format("the trial"))
             except MisplacedError as error:
                 home = store.rows_path(error.sweep, error.trial_id)
                 if home.exists():
@@ -181,17 +185,21 @@ def _safetensors(path: Path) -> Iterator[Finding]:
 def _searches(store: Store) -> Iterator[Finding]:
     for path in sorted((store.root / "tuning").glob("*/*/[!.]*")):
         try:
-            pq.read_table(path, columns=SEARCH_SCHEMA.names, partitioning=None)
-        except (pa.ArrowException, OSError, KeyError) as error:
-            yield Finding(path, f"not a readable trial of a search ({one_line(error)})")
+            read_search_file(path)
+        except UnreadableError as error:
+            yield Finding(path, str(error))
 
 
 def _plans(store: Store) -> Iterator[Finding]:
     for path in sorted((store.root / "plans").glob("[!.]*")):
         try:
-            read_plan(path)
+            _, trials = read_plan(path)
         except UNREADABLE as error:
             yield Finding(path, f"not a readable plan ({one_line(error)})")
+            continue
+        altered = [trial_id for trial_id, record in trials.items() if makes_another_id(record, trial_id)]
+        if altered:
+            yield Finding(path, ALTERED.format(", ".join(trial_id[:12] for trial_id in altered[:3])))
 
 
 def _copies(store: Store) -> Iterator[Finding]:

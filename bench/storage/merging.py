@@ -6,7 +6,7 @@ all are kept: the one that started first in rows/, the others in conflicts/<numb
 which no report reads; conflicts.parquet says which these are and by how much they differ. Whether a trial ends ok or
 diverges is the trial's own doing, and one against the other is a conflict, in which ok is kept in rows/. Runs that
 failed, timed out, were interrupted or got lost give way to these. Artifacts are a trial's, whatever its sweeps: they
-come from one run that is kept, if possible one that ended ok.
+come from one run that is kept, if possible one that ended ok. Of searches see `bench.storage.search_merging`.
 
 Where the folder to write holds a trial already, its own run stays first unless another ended better. Apart from that,
 what is kept depends on the runs alone, not on the order of the folders. Files are copied byte for byte, rows last, so
@@ -33,6 +33,7 @@ from bench.printing import Console, print_line
 from bench.storage.adoption import adopt_artifacts, adopt_curves, adopt_rows, drop_trial, is_own, not_copied
 from bench.storage.reading import STRAY, files_of, holding, read_plans, strays, sweep_folders
 from bench.storage.runs import TELLING, Numbers, Run, distinct, with_artifacts
+from bench.storage.search_merging import merge_searches
 from bench.storage.store import Store, StoreError
 
 NO_CONFLICTS, CONFLICTS = 0, 1
@@ -80,7 +81,8 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
     into = Store(out)
     folders = _checked(sources, into)
     into.check_writable()
-    found = _find([into, *folders])
+    stores = [store for folder in (into, *folders) for store in (folder, *_conflicts(folder))]
+    found = _find(stores)
     placed: dict[Key, list[tuple[int, Run]]] = {}
     trials: dict[str, dict[Key, list[Run]]] = defaultdict(dict)
     for sweep, trial_id in sorted(found.runs):
@@ -94,6 +96,8 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
         for folder in folders:
             found.problems += _merge_plans(folder, into)
         _merge_across(found.across, into)
+        searches, search_conflicts, problems = merge_searches(stores, into)
+        found.problems += problems
         conflicts = conflict_table(placed)
         into.write_conflicts(conflicts)
         for sweep in dict.fromkeys(sweep for sweep, _ in placed):
@@ -109,7 +113,11 @@ def merge_results(sources: Sequence[Path], out: Path, console: Console | None = 
     for problem in found.problems:
         print_line(console, f"skipped {problem}")
     _show(console, found.runs, placed, into)
-    return CONFLICTS if conflicts.num_rows else NO_CONFLICTS
+    if searches:
+        print_line(console, f"{searches} searches in {into.root / 'tuning'}")
+    for conflict in search_conflicts:
+        print_line(console, f"conflict: {conflict}")
+    return CONFLICTS if conflicts.num_rows or search_conflicts else NO_CONFLICTS
 
 
 def conflict_table(placed: Mapping[Key, Sequence[tuple[int, Run]]]) -> pa.Table:
@@ -134,8 +142,8 @@ def _checked(sources: Sequence[Path], into: Store) -> list[Store]:
     """The folders to merge, once each. Raises UserError for one without results, or that writing would change."""
     stores = {Store(source).root: Store(source) for source in sources}
     for root in stores:
-        if not (root / "rows").is_dir():
-            raise UserError(f"no results in {root}: it has no folder rows; name folders as --results does")
+        if not any((root / name).is_dir() for name in ("rows", "tuning")):
+            raise UserError(f"no results in {root}: it has no folder rows or tuning; name folders as --results does")
         if into.root == root:
             raise UserError(f"--out {root} is also to be merged; leave it out there: what it holds takes part anyway")
         if root in into.root.parents or into.root in root.parents:
@@ -143,17 +151,17 @@ def _checked(sources: Sequence[Path], into: Store) -> list[Store]:
     return list(stores.values())
 
 
-def _find(folders: Sequence[Store]) -> Found:
-    """Everything in these folders, and in what earlier merges have left there as conflicts."""
+def _find(stores: Sequence[Store]) -> Found:
+    """All rows in these folders."""
     found = Found()
-    for folder in folders:
-        for store in (folder, *_conflicts(folder)):
-            _add(store, found)
+    for store in stores:
+        _add(store, found)
     return found
 
 
 def _conflicts(folder: Store) -> list[Store]:
-    """The folders of conflicts that there are, whatever their numbers: those in between may be empty and left out."""
+    """The folders of conflicts that earlier merges have left in a folder, whatever their numbers: those in between may
+    be empty and left out."""
     numbers = sorted(int(path.name) for path in (folder.root / "conflicts").glob("[1-9]*") if path.name.isdecimal())
     found = [(folder.root / "conflicts" / str(number), folder.conflicts(number)) for number in numbers]
     return [store for path, store in found if path == store.root]  # else it lies elsewhere, behind a symbolic link

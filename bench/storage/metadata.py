@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.identity import NAME
+from bench.identity import NAME, spec_id
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a file of JSON of another shape raises."""
@@ -47,6 +47,14 @@ def read_plan(path: Path) -> tuple[tuple[str, str], dict[str, dict[str, Any]]]:
     if not all(NAME.fullmatch(trial_id) and _is_record(record) for trial_id, record in trials.items()):
         raise ValueError("not all that it lists are trials")
     return (sweep, scale), trials
+
+
+def makes_another_id(record: Mapping[str, Any], trial_id: str) -> bool:
+    """Whether what a record says was run is another trial than this: a trial's id is a hash of what was run."""
+    try:
+        return "spec" in record and spec_id(record["spec"]) != trial_id
+    except (TypeError, ValueError):
+        return True
 
 
 def _is_record(record: Any) -> bool:

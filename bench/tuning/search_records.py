@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.storage.files import in_parallel, replacing
+from bench.storage.result_files import UnreadableError, one_line
 from bench.storage.store import Store, StoreError
 
 SEARCH_SCHEMA = pa.schema(
@@ -82,9 +83,20 @@ def read_searches(root: Path, sweep: str, scale: str, search: str = "") -> pd.Da
     In the order of number and rung. Files that cannot be read are passed over: their trials run again.
     """
     paths = sorted(searches_path(root, sweep, scale).glob(f"{search[:16] or '*'}/[!._]*.parquet"))
-    tables = [table for table in in_parallel(_read, paths) if table is not None]
+    tables = [table for table in in_parallel(_readable, paths) if table is not None]
     frame = (pa.concat_tables(tables) if tables else SEARCH_SCHEMA.empty_table()).to_pandas()
     return frame.sort_values(["search", "number", "rung"], kind="stable", ignore_index=True)
+
+
+def read_search_file(path: Path) -> pa.Table:
+    """The lines of tuning/SWEEP-SCALE/SEARCH/NUMBER.parquet; columns of SEARCH_SCHEMA. Raises UnreadableError."""
+    try:
+        table = pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
+        table.validate(full=True)
+        _check(table, path)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UnreadableError(f"not a readable trial of a search ({one_line(error)})") from error
+    return table.replace_schema_metadata(None)
 
 
 def searches_path(root: Path, sweep: str, scale: str) -> Path:
@@ -92,15 +104,26 @@ def searches_path(root: Path, sweep: str, scale: str) -> Path:
     return root / "tuning" / f"{sweep}-{scale}"
 
 
-def _read(path: Path) -> pa.Table | None:
+def _check(table: pa.Table, path: Path) -> None:
+    """Raises ValueError where the lines are not those of one trial of a search, the one that the path says."""
+    reached = table.filter(pc.is_valid(table["rung"]))
+    if any(table[name].null_count for name in REQUIRED) or any(
+        reached[name].null_count for name in ("step", "seconds")
+    ):
+        raise ValueError("a line lacks what it needs")
+    if not all(isinstance(json.loads(text), dict) for text in table["chosen"].to_pylist()):
+        raise ValueError("what was chosen is not a table of hyperparameters")
+    names = (table[name].to_pylist() for name in ("sweep", "scale", "search", "number"))
+    places = {
+        (f"{sweep}-{scale}", search[:16], f"{number:05d}.parquet")
+        for sweep, scale, search, number in zip(*names, strict=True)
+    }
+    if places != {path.parts[-3:]}:
+        raise ValueError("its lines are of another trial than its name and folders say")
+
+
+def _readable(path: Path) -> pa.Table | None:
     try:
-        table = pq.ParquetFile(path).read(use_threads=False).select(SEARCH_SCHEMA.names).cast(SEARCH_SCHEMA)
-        table.validate(full=True)
-        reached = table.filter(pc.is_valid(table["rung"]))
-        known = not any(table[name].null_count for name in REQUIRED) and not any(
-            reached[name].null_count for name in ("step", "seconds")
-        )
-        chosen = [json.loads(text) for text in table["chosen"].to_pylist() if known]
-        return table if known and all(isinstance(options, dict) for options in chosen) else None
-    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return read_search_file(path)
+    except UnreadableError:
         return None
