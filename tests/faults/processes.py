@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -15,11 +16,31 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Process:
-    """A process as /proc has it."""
+    """A process as /proc has it.
+
+    started: in clock ticks since the machine's start; with the pid, it tells one process from all others.
+    """
 
     pid: int
     parent: int
+    started: int
     command: str
+
+    def is_alive(self) -> bool:
+        with contextlib.suppress(OSError):
+            state, *fields = _stat(self.pid)
+            return state not in "ZX" and int(fields[18]) == self.started
+        return False
+
+    def gets(self, number: signal.Signals) -> bool:
+        """Whether a signal comes through to it, rather than being ignored by it or blocked by all of its threads."""
+        blocked = []
+        for path in Path(f"/proc/{self.pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):
+                masks = dict(re.findall(r"^(Sig\w+):\s*(\w+)$", path.read_text(), re.MULTILINE))
+                ignored, held = (int(masks[name], 16) >> (number - 1) & 1 for name in ("SigIgn", "SigBlk"))
+                blocked.append(ignored or held)
+        return not all(blocked)
 
 
 def adopt_orphans() -> None:
@@ -33,17 +54,23 @@ def below(pid: int) -> list[Process]:
     children: dict[int, list[Process]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            # pid (name) state parent …; a name may contain anything.
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            state, parent, *fields = _stat(int(entry.name))
             if state not in "ZX":
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                children.setdefault(int(parent), []).append(Process(int(entry.name), int(parent), command))
+                process = Process(int(entry.name), int(parent), int(fields[17]), command)
+                children.setdefault(int(parent), []).append(process)
     found, waiting = [], [pid]
     while waiting:
         for process in children.get(waiting.pop(0), []):
             found.append(process)
             waiting.append(process.pid)
     return found
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on, see proc_pid_stat(5). Raises OSError where there is no such process."""
+    # pid (name) state parent …; a name may contain anything.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def end_all(grace: float) -> list[Process]:

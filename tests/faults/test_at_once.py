@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bench.storage.store import Store
-from tests.faults.paced import LOG
+from tests.faults.paced import LOG, Log
 
 ROOT = Path(__file__).parent.parent.parent
 TRIALS = 8
@@ -61,9 +61,11 @@ def check_runs_at_once(folder: Path, executors: tuple[str, ...]) -> None:
     for process in runs:
         status, printed = end(process)
         assert status == 0, printed
-    often = Counter((folder / "log").read_text().split("\n"))
-    assert set(often) == {f"{what} {number}" for what in ("begin", "end") for number in range(TRIALS)} | {""}
+    attempts = Log(folder / "log").read()
+    often = Counter(attempt.number for attempt in attempts)
+    assert set(often) == set(range(TRIALS))
     assert max(often.values()) <= len(executors)
+    assert all(attempt.ended for attempt in attempts)
     assert not list((folder / "results").rglob(".*.tmp"))
 
     assert end(start_run(folder, "calm"))[0] == 0
