@@ -12,6 +12,8 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What a sweep may be called: files and folders are named after it."""
+PRECISIONS = ("float32", "bfloat16")
+"""The default first. float16 would need its losses scaled, which methods with several losses do each in its own way."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,19 @@ class Budget:
     """How long a method trains: `steps` updates or `epochs` passes (the other is None), of `batch_size` each.
 
     patience: epochs without a better validation loss after which training ends before that; None trains to the end.
+    precision: of matrix products and convolutions in training, see PRECISIONS; parameters and evaluation are float32.
     """
 
     steps: int | None
     epochs: float | None
     batch_size: int
     patience: int | None = None
+    precision: str = PRECISIONS[0]
 
     def to_json(self) -> dict[str, Any]:
         patience = {"patience": self.patience} if self.patience is not None else {}
-        return {"steps": self.steps, "epochs": self.epochs, "batch_size": self.batch_size, **patience}
+        precision = {"precision": self.precision} if self.precision != PRECISIONS[0] else {}
+        return {"steps": self.steps, "epochs": self.epochs, "batch_size": self.batch_size, **patience, **precision}
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Resources:
 class Trial:
     """One run: its identity (kind … splits), and how and for what it is run (the rest).
 
+    compile: whether the objective is compiled (`torch.compile`), for methods that leave `train_step` as it is; numbers
+    then agree but for rounding. pack: most trials that train as one model with it; None leaves that to `bench.packs`.
     about: what reports say of it without importing anything: family and paper of the method, licence of the dataset,
     meaning of the metrics.
     """
@@ -83,6 +90,8 @@ class Trial:
     published: tuple[str, ...] = ()
     resources: Resources = Resources()
     timeout: float | None = None
+    compile: bool = False
+    pack: int | None = None
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __hash__(self) -> int:
@@ -131,6 +140,8 @@ class Trial:
             "published": list(self.published),
             "resources": asdict(self.resources),
             "timeout": self.timeout,
+            "compile": self.compile,
+            "pack": self.pack,
             "spec": self.spec,
             "about": dict(self.about),
         }
@@ -157,6 +168,8 @@ class Trial:
             published=table_keys(record["published"]),
             resources=Resources(**record["resources"]),
             timeout=record["timeout"],
+            compile=record.get("compile", False),  # records from before these two lack them
+            pack=record.get("pack"),
             about=record["about"],
         )
 

@@ -42,13 +42,12 @@ class Limits:
         self.memory_bytes = None if memory_gb is None or own_memory() is None else memory_gb * 1e9
         self.passed: tuple[str, str, str] | None = None
         """Status, type and message of the error."""
-        self.ended = threading.Event()
         self.lock = threading.Lock()
 
     def __enter__(self) -> Limits:
-        self.watched = threading.get_ident()
+        self.watched, self.ended = threading.get_ident(), threading.Event()
         if self.timeout is not None or self.memory_bytes is not None:
-            threading.Thread(target=self._watch, name="limits", daemon=True).start()
+            threading.Thread(target=self._watch, args=(self.ended,), name="limits", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -56,11 +55,11 @@ class Limits:
             self.ended.set()
             _raise_in(self.watched, None)  # what has been raised and not yet arrived must not arrive in later code
 
-    def _watch(self) -> None:
-        while not self.ended.wait(POLL_SECONDS):
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(POLL_SECONDS):
             self.passed = self._find_passed()
             with self.lock:
-                if self.passed is not None and not self.ended.is_set():
+                if self.passed is not None and not ended.is_set():
                     _raise_in(self.watched, LimitError)
                     return
 

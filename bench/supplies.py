@@ -13,7 +13,7 @@ import torch
 from bench.environment import generator, reproducible, seed_torch
 from bench.options import defaults, options_of, typed
 from bench.registry import all_methods, find_dataset, part_versions
-from bench.training import ImageBatches, Watch, run_stage, run_steps
+from bench.training import ImageBatches, Training, Watch, run_stage
 from datasets.base import SPLITS, ImageDataset, ImageSplit, RemoteFile
 from datasets.cache import Entry, load_splits, remember
 from datasets.downloads import GetFile, local
@@ -98,7 +98,7 @@ def _train(method: Autoencoder, images: np.ndarray, steps: int, batch_size: int)
     }
     method.train()
     run_stage(watch, "prepare", method.prepare(batches["prepare"]))
-    run_steps(watch, method.train_step, steps, lambda: (next(batches["train"]),))
+    Training(watch, method, steps, lambda: (next(batches["train"]),)).run()
     run_stage(watch, "finish", method.finish(batches["finish"]))
     method.eval()
 

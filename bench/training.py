@@ -1,10 +1,11 @@
-"""The training loop: batches, budget, early stopping, curves, divergence and the time limit."""
+"""Training: batches, budget, precision, early stopping, curves, divergence and the time limit."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,25 +50,33 @@ class Watch:
     report: Report
     timeout: float | None = None
     curves: list[dict[str, Any]] = field(default_factory=list)
-    started: float = 0.0
     earlier_peak: int = 0
     resumed: int = 0
     method: nn.Module | None = None
+    spent: float = 0.0
+    since: float = 0.0
+    rate: float = 0.0
 
-    def start(self, method: nn.Module | None = None) -> None:
-        """Starts the clock of the curves and of the time limit; from now on the method's parameters are watched too."""
-        self.started = time.perf_counter()
+    def start(self, method: nn.Module | None = None, spent: float = 0.0) -> None:
+        """Starts the clock of the curves and of the time limit, `spent` seconds before now; from now on the method's
+        parameters are watched too."""
         self.method = method
+        self.spent = spent
+        self.run_at(1.0)
+
+    def run_at(self, rate: float) -> None:
+        """From now on a second on the wall counts for so many: 1/S in a pack of S trials, 0 while others are run."""
+        self.spent, self.since, self.rate = self.seconds, time.perf_counter(), rate
 
     def resume(self, curves: list[dict[str, Any]], seconds: float, peak: int, resumed: int) -> None:
         """Goes on from an earlier attempt: its curves, seconds, peak of memory, and how many it had gone on from."""
         self.curves, self.earlier_peak, self.resumed = curves, peak, resumed + 1
-        self.started -= seconds
+        self.spent += seconds
 
     @property
     def seconds(self) -> float:
-        """Since the start, with the attempts that this one goes on from."""
-        return time.perf_counter() - self.started
+        """Since the start, 0 before it, with the attempts that this one goes on from."""
+        return self.spent + (self.rate * (time.perf_counter() - self.since) if self.rate else 0.0)
 
     def record(self, stage: str, step: int, planned: int | None, losses: Losses) -> None:
         """Takes one update's losses. Raises DivergedError or TimedOutError."""
@@ -182,33 +191,49 @@ def never(step: int) -> bool:
     return False
 
 
-def nothing(step: int) -> None:
-    """Training is not saved on its way."""
+@dataclass
+class Training:
+    """The updates that a method is to be given, each on a fresh batch.
 
-
-def run_steps(
-    watch: Watch,
-    train_step: Callable[..., Losses],
-    steps: int,
-    next_batch: Callable[[], tuple[Tensor, ...]],
-    ended: Callable[[int], bool] = never,
-    *,
-    done: int = 0,
-    save: Callable[[int], None] = nothing,
-) -> None:
-    """Runs `steps` updates, each on a fresh batch, or fewer where `ended(step)` says so.
-
-    done: how many have been made before. save: called after each update but the last, with the number made.
+    steps: how many, or fewer where `ended(step)` says so. done: how many have been made before. due, save: whether it
+    is time to save where it stands, and what does so, given the number made. precision: see `bench.identity.Budget`.
     """
-    every = max(1, steps // CURVE_POINTS)
-    for step in range(done + 1, steps + 1):
-        losses = train_step(*next_batch())
-        end = step == steps or ended(step)
-        if step % every == 0 or step == 1 or end:
-            watch.record("train", step, steps, losses)
-        if end:
-            return
-        save(step)
+
+    watch: Watch
+    method: Any
+    steps: int
+    next_batch: Callable[[], tuple[Tensor, ...]]
+    ended: Callable[[int], bool] = never
+    done: int = 0
+    due: Callable[[], bool] = lambda: False
+    save: Callable[[int], None] = lambda step: None
+    precision: str = "float32"
+
+    def run(self) -> None:
+        """Makes them."""
+        device = next((parameter.device for parameter in self.method.parameters()), torch.device("cpu"))
+        for step in range(self.done + 1, self.steps + 1):
+            batch = self.next_batch()
+            with calculating(self.precision, device):
+                losses = self.method.train_step(*batch)
+            end = step == self.steps or self.ended(step)
+            if end or self.is_point(step):
+                self.watch.record("train", step, self.steps, losses)
+            if end:
+                return
+            if self.due():
+                self.save(step)
+
+    def is_point(self, step: int) -> bool:
+        """Whether the curves have a point there, beside the last."""
+        return step == 1 or step % max(1, self.steps // CURVE_POINTS) == 0
+
+
+def calculating(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Within its block matrix products and convolutions are calculated in a precision; parameters stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
 
 
 class EarlyStopping:

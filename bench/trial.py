@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,11 +44,11 @@ from bench.training import (
     ImageBatches,
     Report,
     TimedOutError,
+    Training,
     Watch,
     near,
     never,
     run_stage,
-    run_steps,
     samplers,
 )
 from datasets.base import ImageDataset, ImageSplit, PairDataset
@@ -96,10 +96,19 @@ def missing_row(trial: Trial, store: Store, outcome: Outcome) -> None:
 
 
 class Run:
-    """A trial under way, and what is known of it so far. Trials of a search run in the same way, and keep less."""
+    """A trial under way, and what is known of it so far. Trials of a search run in the same way, and keep less.
+
+    pack: ids of the trials that train as one model with it, itself among them; empty where it trains alone.
+    """
 
     def __init__(
-        self, trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float = 0.0
+        self,
+        trial: Trial,
+        store: Store,
+        data_root: Path,
+        report: Report,
+        checkpoint_seconds: float = 0.0,
+        pack: tuple[str, ...] = (),
     ) -> None:
         self.trial = trial
         self.store = store
@@ -107,21 +116,28 @@ class Run:
         self.device = torch.device("cuda" if trial.resources.gpus else "cpu")
         self.started_at = datetime.now(UTC)
         self.watch = Watch(report, trial.timeout)
-        self.limits = Limits(
-            lambda: self.watch.seconds if self.watch.started else 0.0, trial.timeout, trial.resources.memory_gb
-        )
+        self.limits = Limits(lambda: self.watch.seconds, trial.timeout, trial.resources.memory_gb)
         self.checkpoint_seconds = checkpoint_seconds
+        self.pack = pack
         self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
+        self.cost |= {"packed": len(pack) or 1, "compiled": trial.compile, "precision": trial.budget.precision}
         self.metric_rows: list[dict[str, Any]] = []
         self.kept: dict[str, np.ndarray] = {}  # arrays for metrics across seeds
         # What derives the random streams that all methods share.
         self.axes = {"seed": trial.seed, "dataset": [trial.dataset.name, dict(trial.dataset.options)]}
+        self.measuring = self.measure()
+
+    def begin(self) -> Training | None:
+        """Goes as far as to the updates that are to be made; None where all is done. Raises what goes wrong."""
+        with self.limits:
+            return next(self.measuring, None)
 
     def attempt(self) -> Outcome:
-        """Measures, and says what came of it."""
+        """Does what is left to do, and says what came of it."""
         try:
             with self.limits:
-                self.measure()
+                for training in self.measuring:
+                    training.run()
         except LimitError:
             assert self.limits.passed is not None
             return Outcome(*self.limits.passed)
@@ -142,8 +158,9 @@ class Run:
             return Outcome(status, type(error).__name__, _describe(error))
         return Outcome("ok")
 
-    def measure(self) -> None:
-        """Trains and evaluates; leaves metric rows and cost behind."""
+    def measure(self) -> Iterator[Training]:
+        """Trains and evaluates; leaves metric rows and cost behind. The updates are for others to make: it gives them
+        away, and goes on when they have been made."""
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("the sweep asks for a GPU and torch sees none; set resources.gpus = 0 to use the CPU")
         import_torchvision()
@@ -154,13 +171,13 @@ class Run:
         for outliers in self.trial.outliers:
             self._test_images(outliers)  # that it is missing is better known before training
         if isinstance(dataset, ImageDataset):
-            self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
+            yield from self._measure_autoencoder(dataset, load_splits(dataset, options, self.data_root))
         else:
             assert isinstance(dataset, PairDataset)
             load_pair(dataset, options, self.data_root, DataFolder(self.data_root))
-            self._measure_map(dataset)
+            yield from self._measure_map(dataset)
 
-    def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> None:
+    def _measure_autoencoder(self, dataset: ImageDataset, splits: Mapping[str, ImageSplit]) -> Iterator[Training]:
         method = self._build(dataset.image_shape)
         assert isinstance(method, Autoencoder)
         budget, gpu_share = self.trial.budget, min(self.trial.resources.gpus, 1.0)
@@ -185,13 +202,15 @@ class Run:
             )
 
         ended = EarlyStopping(self.watch, method, splits["validation"].images, budget, self.device, **self.axes)
-        self.train(method, lambda stage: (batches(stage),), lambda images: (next(images),), evidence_of, ended)
+        yield from self.train(
+            method, lambda stage: (batches(stage),), lambda images: (next(images),), evidence_of, ended
+        )
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
         self._patiently(self.keep, method, evidence)
 
-    def _measure_map(self, dataset: PairDataset) -> None:
+    def _measure_map(self, dataset: PairDataset) -> Iterator[Training]:
         method = self._build(dataset.image_shape or dataset.dim)
         assert isinstance(method, TransportMap)
         budget = self.trial.budget
@@ -206,7 +225,7 @@ class Run:
         def draw(source: Sampler, target: Sampler) -> tuple[Tensor, Tensor]:
             return source(budget.batch_size), target(budget.batch_size)
 
-        self.train(method, pair, draw, evidence_of)
+        yield from self.train(method, pair, draw, evidence_of)
         for split in self.trial.splits:
             evidence = evidence_of(method, split)
             self.evaluate(evidence)
@@ -235,7 +254,7 @@ class Run:
         next_batch: Callable[..., tuple[Tensor, ...]],
         evidence_of: Callable[[Any, str], Evidence],
         ended: Callable[[int], bool] = never,
-    ) -> None:
+    ) -> Iterator[Training]:
         """Prepares, trains and finishes the method; goes on from a checkpoint where there is one.
 
         streams: what `prepare`, `finish` and, in "train", `next_batch` take, anew at each call. evidence_of: what a
@@ -247,7 +266,11 @@ class Run:
         state = {"streams": training, "ended": ended}
 
         def save(stage: Stage, step: int) -> None:
-            checkpoint.offer(Position(stage, step), method, state)
+            checkpoint.write(Position(stage, step), method, state)
+
+        def offer(stage: Stage, step: int) -> None:
+            if checkpoint.due():
+                save(stage, step)
 
         self.watch.start(method)
         method.train()
@@ -261,22 +284,24 @@ class Run:
                 checkpoint.abandon()
                 seed_torch("training", **self.axes)
                 at = Position("train", 0)
-            save(at.stage, at.step)
+            offer(at.stage, at.step)
             if at.stage == "train":
-                run_steps(
+                yield Training(
                     self.watch,
-                    method.train_step,
+                    method,
                     steps,
                     lambda: next_batch(*training),
                     ended,
                     done=at.step,
+                    due=checkpoint.due,
                     save=lambda step: save("train", step),
+                    precision=self.trial.budget.precision,
                 )
-                save("finish", steps)
+                offer("finish", steps)
             if at.stage != "evaluate":
                 seed_torch("finishing", **self.axes)
                 run_stage(self.watch, "finish", method.finish(*streams("finish")))
-                save("evaluate", steps)
+                offer("evaluate", steps)
         finally:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
@@ -293,6 +318,8 @@ class Run:
             "trial": trial.id,
             "threads": trial.resources.cpus,
             "device": str(self.device),
+            "pack": list(self.pack),
+            "compiled": trial.compile,
             **code_and_machine(find_method(trial.method.name), self.device),
         }
         path = self.store.checkpoint_path(trial.sweep, trial.id)

@@ -2,7 +2,8 @@
 
 A method is one file with one class. The keyword-only arguments of its constructor, with their types and defaults, are
 its hyperparameters; defaults are the paper's. The class owns its optimizers: `train_step` is one update, whatever
-that takes. Randomness comes from torch's global generator, which the harness seeds before construction, training and
+that takes; where that is one step down `objective`, it need not be written, and several seeds can be trained as one
+batched model. Randomness comes from torch's global generator, which the harness seeds before construction, training and
 evaluation. Everything the trained method needs lives in parameters and buffers, so that `state_dict` restores it.
 
 A trial that was killed goes on from a checkpoint of all that the method holds. For that nothing need be done: modules,
@@ -15,10 +16,10 @@ and `load_state_dict`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 
 Losses = dict[str, Tensor]
 """Named losses of one update: scalar tensors, detached or not. The first is the one progress displays show."""
@@ -53,6 +54,8 @@ class Method(nn.Module):
     """"AE", "VAE", "WAE", "GW", "OT map" or "reference": methods of a family share a hue in charts."""
     trains: ClassVar[bool] = True
     """False where all the work is done in `prepare`; the training budget then does not apply."""
+    packs: ClassVar[bool] = True
+    """False where `objective` cannot be computed for several models at once (`torch.func.vmap`)."""
 
     check_params: ClassVar[Mapping[str, Any]] = {}
     """Hyperparameters under which `python -m bench check` takes seconds: narrow networks, short preparations."""
@@ -61,6 +64,27 @@ class Method(nn.Module):
     """Number of updates the budget allows; set by the harness before `prepare`, for schedules and two-stage methods."""
     steps_per_epoch: int = 0
     """Updates that make one pass over the training set (0 for samplers); set like `planned_steps`."""
+
+    @property
+    def optimizers(self) -> Sequence[optim.Optimizer]:
+        """All that step together, once an update, in a method that leaves `train_step` as it is."""
+        raise NotImplementedError
+
+    def before_update(self) -> None:
+        """Called before each update of such a method: the place for schedules of learning rates."""
+
+    def after_update(self, losses: Losses) -> None:
+        """Called after it, with its losses: the place for projections of parameters, in place, and for counters."""
+
+    def descend(self, losses: Losses) -> Losses:
+        """One step of all `optimizers` down the first of the losses, which it returns."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        next(iter(losses.values())).backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.after_update(losses)
+        return losses
 
 
 class Autoencoder(Method):
@@ -106,11 +130,13 @@ class Autoencoder(Method):
         """
 
     def train_step(self, images: Tensor) -> Losses:
-        """One update on a batch [B, C, H, W] in [0, 1], however many optimizers it takes."""
-        raise NotImplementedError
+        """One update on a batch [B, C, H, W] in [0, 1], however many optimizers it takes; by default one step of all
+        `optimizers` down `objective`."""
+        self.before_update()
+        return self.descend(self.objective(images))
 
     def objective(self, images: Tensor) -> Losses:
-        """[B, C, H, W] -> what training minimizes, first, and its parts, without an update: for early stopping."""
+        """[B, C, H, W] -> what training minimizes, first, and its parts, without an update: also for early stopping."""
         raise Unsupported(f"{self.name} has no single objective to stop by")
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
@@ -173,8 +199,13 @@ class TransportMap(Method):
         """Once, before training; see `Autoencoder.prepare`. The samplers are apart from the training batches."""
 
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
-        """One update on independent batches [B, D] of source and target."""
-        raise NotImplementedError
+        """One update on independent batches [B, D] of source and target; by default as of an autoencoder."""
+        self.before_update()
+        return self.descend(self.objective(source_points, target_points))
+
+    def objective(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        """[B, D] each -> what training minimizes, first, and its parts, without an update."""
+        raise Unsupported(f"{self.name} has no single objective")
 
     def finish(self, source: Sampler, target: Sampler) -> Iterator[Losses] | None:
         """Once, after training."""

@@ -55,7 +55,7 @@ def test_the_autoencoder_trains_once_and_gives_the_same_codes_anywhere(
     load_pair(elsewhere, SMALL, tmp_path, DataFolder(tmp_path))
     for split, codes in pair.codes.items():
         assert torch.equal(codes, elsewhere.codes[split])
-    monkeypatch.setattr("bench.supplies.run_steps", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("bench.supplies.Training.run", lambda *_: pytest.fail("trained again"))
     load_pair(Latent(**SMALL), SMALL, root, DataFolder(root))
 
 

@@ -18,7 +18,7 @@ from bench.training import (
     Watch,
     near,
     run_stage,
-    run_steps,
+    Training,
     samplers,
 )
 from datasets.pairs.gaussians import Gaussians
@@ -98,8 +98,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where() -> None:
 
 
 def test_the_time_limit_stops_the_run() -> None:
+    watch = Watch(no_report, timeout=1.0)
+    watch.start(spent=2.0)
     with pytest.raises(TimedOutError, match="time limit"):
-        Watch(no_report, timeout=1.0).record("train", 1, 10, {"loss": torch.tensor(1.0)})
+        watch.record("train", 1, 10, {"loss": torch.tensor(1.0)})
 
 
 def test_training_makes_the_planned_updates_and_keeps_first_and_last_of_the_curve() -> None:
@@ -111,7 +113,7 @@ def test_training_makes_the_planned_updates_and_keeps_first_and_last_of_the_curv
             return super().train_step(source_points, target_points)
 
     points = torch.zeros(4, 2)
-    run_steps(watch, Counted(2).train_step, 1001, lambda: (points, points + 1))
+    Training(watch, Counted(2), 1001, lambda: (points, points + 1)).run()
     steps = [point["step"] for point in watch.curves]
     assert len(taken) == 1001
     assert steps[0] == 1
@@ -152,7 +154,7 @@ def stopped(values: list[float], patience: int | None, steps: int = 20) -> tuple
     watch, method = Watch(no_report), Objectives(values)
     ended = EarlyStopping(watch, method, IMAGES, Budget(steps, None, 10, patience), torch.device("cpu"), seed=0)
     torch.manual_seed(0)
-    run_steps(watch, method.train_step, steps, lambda: (torch.zeros(1),), ended)
+    Training(watch, method, steps, lambda: (torch.zeros(1),), ended).run()
     return method, watch
 
 

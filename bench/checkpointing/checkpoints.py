@@ -123,9 +123,13 @@ class Checkpoint:
         self.watch.resume(header["curves"], header["seconds"], header["peak_memory_bytes"], header["resumed"])
         return position
 
-    def offer(self, position: Position, method: Method, state: Mapping[str, object]) -> None:
-        """Writes a checkpoint if it is time for one. That it cannot is a warning, the first time: trials do without."""
-        if time.perf_counter() - self.last < self.every:
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return time.perf_counter() - self.last >= self.every
+
+    def write(self, position: Position, method: Method, state: Mapping[str, object]) -> None:
+        """Writes a checkpoint. That it cannot is a warning, the first time: trials do without."""
+        if math.isinf(self.every):
             return
         try:
             # What is evaluated lives in what `state_dict` has; see `methods.base`.

@@ -16,6 +16,7 @@ MISSING = "not run yet"
 TABLES = ("transport", "generation", "disentanglement", "clustering", "reconstruction", "latent")
 """In the order readers ask for them."""
 COST = ["steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads", "resumed"]
+COST += ["packed", "compiled", "precision"]
 PROVENANCE = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "ray", "packages"]
 PROVENANCE += ["threads", "deterministic"]
 HASHES, HASH_LENGTH = ("git_sha", "packages"), 10

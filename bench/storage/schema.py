@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it with every change of ROW_SCHEMA, and say in MIGRATIONS what becomes of rows of the version before."""
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
 
@@ -48,6 +48,9 @@ ROW_SCHEMA = pa.schema(
         ("device", pa.string()),
         ("threads", pa.int32()),
         ("resumed", pa.int32()),  # how often it went on from a checkpoint; its seconds are of all attempts
+        ("packed", pa.int32()),  # trials that trained as one model with it, itself included; its seconds are its share
+        ("compiled", pa.bool_()),
+        ("precision", pa.string()),
         # provenance
         ("started_at", pa.timestamp("us", tz="UTC")),
         ("git_sha", pa.string()),
@@ -86,7 +89,15 @@ def _never_resumed(rows: pa.Table) -> pa.Table:
     return kept.append_column("resumed", pa.repeat(pa.scalar(0, pa.int32()), len(rows)))
 
 
-MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _never_resumed}
+def _plainly_trained(rows: pa.Table) -> pa.Table:
+    """Before version 3 each trial trained alone, as it was written, in float32."""
+    for name, value in (("packed", pa.scalar(1, pa.int32())), ("compiled", pa.scalar(False)), ("precision", "float32")):
+        kept = rows.drop_columns([name]) if name in rows.column_names else rows
+        rows = kept.append_column(name, pa.repeat(pa.scalar(value) if isinstance(value, str) else value, len(rows)))
+    return rows
+
+
+MIGRATIONS: Mapping[int, Callable[[pa.Table], pa.Table]] = {1: _never_resumed, 2: _plainly_trained}
 """Version -> what makes its rows those of the next version. Files stay as they are; readers see the result."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from bench.grid import expand, shown
-from bench.identity import NAME, Budget, Setting, canonical_json, table_keys
+from bench.identity import NAME, PRECISIONS, Budget, Setting, canonical_json, table_keys
 from bench.metrics.base import ARRAYS, REQUIREMENTS, Metric, all_metrics
 from bench.options import fits, nearest, options_of
 from bench.published import load_published
@@ -34,12 +35,15 @@ KEYS: dict[str, Any] = {
     "epochs": float,
     "batch_size": int,
     "patience": int,
+    "precision": str,
     "splits": list,
     "resources": dict,
     "timeout": float,
+    "compile": bool,
+    "pack": int,
     "tuning": dict,
 }
-BUDGET = ("steps", "epochs", "batch_size", "patience")
+BUDGET = ("steps", "epochs", "batch_size", "patience", "precision")
 """What a method's table may state beside hyperparameters, for a method that is trained otherwise than the others."""
 REQUIRED = ("kind", "datasets", "methods", "metrics", "batch_size")
 
@@ -97,6 +101,9 @@ class _Reader:
         timeout = table.get("timeout")
         if timeout is not None and timeout <= 0:
             self.wrong("timeout", f"must be a number of seconds above 0, not {timeout}")
+        pack = table.get("pack")
+        if pack is not None and pack <= 0:
+            self.wrong("pack", f"must be a number of trials of at least 1, not {pack}")
         count = len(datasets) * len(methods) * len(seeds)
         if count > MOST_TRIALS:
             self.wrong(
@@ -117,6 +124,8 @@ class _Reader:
             splits=splits,
             resources=resources,
             timeout=None if timeout is None else float(timeout),
+            compile=table.get("compile", False),
+            pack=pack,
             tuning=tuning,
         )
 
@@ -244,7 +253,7 @@ class _Reader:
             if not fits(value, KEYS[name]):
                 self.wrong(f"{key}.{name}", f"must be {_type_words(KEYS[name])}, not {shown(value)}")
         merged = _merge(_without_other_unit(table, own), _sound(own))
-        steps, epochs, batch_size, patience = (merged.get(name) for name in BUDGET)
+        steps, epochs, batch_size, patience, precision = (merged.get(name) for name in BUDGET)
         if (steps is None) == (epochs is None):
             self.wrong(f"{self.scale}.steps", "state the budget as one of steps and epochs")
         if epochs is not None and kind == "transport":
@@ -253,16 +262,25 @@ class _Reader:
             self.wrong(f"{self.scale}.patience", "samplers have no epochs to be patient for; leave it out")
         for name in BUDGET:
             value = merged.get(name)
-            if value is not None and value <= 0:
+            if isinstance(value, int | float) and value <= 0:
                 self.wrong(f"{key}.{name}" if name in own else name, f"must be above 0, not {value}")
-        return Budget(steps, None if epochs is None else float(epochs), batch_size or 1, patience)
+        if precision is not None and precision not in PRECISIONS:
+            at = f"{key}.precision" if "precision" in own else "precision"
+            self.wrong(at, f'no precision "{precision}": {nearest(precision, PRECISIONS)}')
+        epochs = None if epochs is None else float(epochs)
+        return Budget(steps, epochs, batch_size or 1, patience, precision or PRECISIONS[0])
 
     def _published(self, names: Sequence[str]) -> None:
-        published = load_published()
-        known = set(published["paper"] + "/" + published["table"])
         for name in names:
-            if name not in known:
+            if name not in (known := _published_tables()):
                 self.wrong("published", f'no published table "{name}": {nearest(str(name), known)}')
+
+
+@cache
+def _published_tables() -> set[str]:
+    """Their keys; sweeps are many, and reading the tables takes long."""
+    published = load_published()
+    return set(published["paper"] + "/" + published["table"])
 
 
 def _lacking(metric: Metric, dataset: Dataset) -> str | None:

@@ -27,6 +27,8 @@ class Sweep:
     splits: tuple[str, ...]
     resources: Resources
     timeout: float | None
+    compile: bool = False
+    pack: int | None = None
     tuning: Tuning | None = None
     winners: tuple[tuple[Setting, Setting, Budget], ...] = ()
     """Dataset, method and budget of what searches chose; see `bench.tuning.tuned`."""
@@ -53,6 +55,8 @@ class Sweep:
                 published=self.published,
                 resources=self.resources,
                 timeout=self.timeout,
+                compile=self.compile,
+                pack=self.pack,
                 about=describe(dataset, method, metrics),
             )
             for dataset, method, budget in (*stated, *self.winners)

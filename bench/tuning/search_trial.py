@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.evidence import Evidence
 from bench.identity import Trial
 from bench.measurement import measure
 from bench.storage.store import Store
-from bench.training import Watch, never, run_stage
+from bench.training import Training, Watch, never, run_stage
 from bench.trial import Outcome, Run
 from bench.tuning.search import REDUCTION, RUNGS, Milestone
 from methods.base import Method
@@ -57,10 +57,10 @@ class _SearchRun(Run):
         self,
         method: Any,
         streams: Callable[[str], tuple[Any, ...]],
-        next_batch: Callable[[], tuple[Tensor, ...]],
+        next_batch: Callable[..., tuple[Tensor, ...]],
         evidence_of: Callable[[Any, str], Evidence],
         ended: Callable[[int], bool] = never,
-    ) -> None:
+    ) -> Iterator[Training]:
         steps = method.planned_steps if method.trains else 0
         rungs = {max(1, round(steps / REDUCTION ** (RUNGS - 1 - rung))): rung for rung in range(RUNGS - 1)}
 
@@ -73,7 +73,7 @@ class _SearchRun(Run):
                     raise StoppedError
             return False
 
-        super().train(method, streams, next_batch, evidence_of, watched)
+        return super().train(method, streams, next_batch, evidence_of, watched)
 
     def keep(self, method: Method, evidence: Evidence) -> None:
         """Nothing: rows, curves and artifacts are those of the trials that are compared."""
@@ -89,7 +89,7 @@ class _SearchRun(Run):
         with torch.random.fork_rng(devices=devices):
             judged = copy.deepcopy(method)
             watch = Watch(_silent, self.trial.timeout)
-            watch.started = self.watch.started
+            watch.start(spent=self.watch.seconds)
             seed_torch("finishing", **self.axes)
             run_stage(watch, "finish", judged.finish(*streams("finish")))
             judged.eval()

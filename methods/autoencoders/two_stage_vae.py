@@ -97,9 +97,8 @@ class TwoStageVAE(SigmaVAE):
     def rate_distortion(self, images: Tensor) -> tuple[Tensor, Tensor]:
         raise Unsupported(f"{self.name} learns the prior of its codes, which is not N(0, I)")
 
-    def train_step(self, images: Tensor) -> Losses:
+    def before_update(self) -> None:
         set_learning_rate(self.optimizer, self.lr * halvings(self.steps_done, self.planned_steps))
-        return super().train_step(images)
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         yield from self.train_second_stage(batches)

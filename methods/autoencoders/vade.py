@@ -67,10 +67,9 @@ class VaDE(VAE):
             self.means.copy_(torch.from_numpy(mixture.means_))
             self.log_variances.copy_(torch.from_numpy(mixture.covariances_).log())
 
-    def train_step(self, images: Tensor) -> Losses:
+    def before_update(self) -> None:
         epoch = self.steps_done // max(self.steps_per_epoch, 1)
         set_learning_rate(self.optimizer, self.lr * max(DECAY ** (epoch // DECAY_EPOCHS), DECAY_FLOOR))
-        return super().train_step(images)
 
     def log_responsibilities(self, codes: Tensor) -> Tensor:
         """log p(c | z), [B, latent_dim] -> [B, num_components]."""

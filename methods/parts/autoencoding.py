@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import dataclass_transform
@@ -13,7 +13,6 @@ from torch import Tensor, nn, optim
 from methods.base import Autoencoder, Losses
 from methods.parts.densities import COMPONENTS, Density, FittedMixture
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder
-from methods.parts.optimization import update
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -53,7 +52,8 @@ class DeclaredAutoencoder(Autoencoder):
 class NetworkAutoencoder(DeclaredAutoencoder):
     """An encoder, a decoder, N(0, I) as the prior, and Adam. Subclasses give `objective`.
 
-    Where more than encoder and decoder is trained, `setup` and `train_step` are extended; where these two are others,
+    Where more than encoder and decoder is trained, `setup` is extended, and where the rest has losses of its own,
+    `train_step`; where these two are others,
     `make_networks` is overridden.
     """
 
@@ -107,11 +107,12 @@ class NetworkAutoencoder(DeclaredAutoencoder):
     def sample_prior(self, count: int) -> Tensor:
         return self.draw_prior(count) if self.density == "prior" else self.fitted_density(count)
 
-    def train_step(self, images: Tensor) -> Losses:
-        losses = self.objective(images)
-        update(self.optimizer, losses["loss"])
+    @property
+    def optimizers(self) -> Sequence[optim.Optimizer]:
+        return [self.optimizer]
+
+    def after_update(self, losses: Losses) -> None:
         self.steps_done += 1
-        return losses
 
     def finish(self, batches: Iterator[Tensor]) -> Iterator[Losses] | None:
         if self.density != "prior":

@@ -34,6 +34,13 @@ class BenchmarkSolver(PotentialPair):
         self.optimizer = torch.optim.Adam(self.potential.parameters(), lr=lr)
         self.conjugate_optimizer = torch.optim.Adam(self.conjugate.parameters(), lr=lr)
 
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        return self.update(*self.sides(source_points, target_points))
+
+    def update(self, points: Tensor, images: Tensor) -> Losses:
+        """One update of both potentials: ψ is of `points`, ψ̄ of `images`, independent batches [B, D]."""
+        raise NotImplementedError
+
 
 class TwoSidedSolver(BenchmarkSolver):
     """min over ψ of E[ψ(X) + ψ*(Y)] and, apart from it, min over ψ̄ of E[ψ̄(Y) + ψ̄*(X)].

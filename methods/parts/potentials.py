@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.base import Losses, Sampler, Shape, TransportMap
+from methods.base import Losses, Sampler, Shape, TransportMap, Unsupported
 from methods.parts.icnn import DenseICNN, Potential
 
 Noise = Literal["normal", "uniform", "source"]
@@ -39,8 +39,9 @@ class Pretraining:
 class PotentialPair(TransportMap):
     """Potentials ψ, of the source, and ψ̄, of the target, with push = ∇ψ and pull = ∇ψ̄.
 
-    Solvers treat the two sides differently. A subclass writes `update` for ψ on the source's side; `reverse` solves
-    from the target to the source instead, and pushes with the gradient that then is the inverse.
+    Solvers treat the two sides differently. A subclass writes `pair_objective`, or `train_step` with `sides`, for ψ on
+    the source's side; `reverse` solves from the target to the source instead, and pushes with the gradient that then is
+    the inverse.
 
     Args:
         shape: dimension D of the points, or the shape of the images they are.
@@ -96,14 +97,20 @@ class PotentialPair(TransportMap):
             return settings.scale * points.normal_()
         return 0.5 + settings.scale * (points.uniform_() - 0.5)
 
-    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
-        if self.reverse:
-            return self.update(target_points, source_points)
-        return self.update(source_points, target_points)
+    def objective(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        return self.pair_objective(*self.sides(source_points, target_points))
 
-    def update(self, points: Tensor, images: Tensor) -> Losses:
-        """One update of both potentials: ψ is of `points`, ψ̄ of `images`, independent batches [B, D]."""
-        raise NotImplementedError
+    def pair_objective(self, points: Tensor, images: Tensor) -> Losses:
+        """What both potentials descend together, first: ψ is of `points`, ψ̄ of `images`, independent batches [B, D]."""
+        raise Unsupported(f"{self.name} has no single objective")
+
+    def after_update(self, losses: Losses) -> None:
+        self.potential.clamp_weights()
+        self.conjugate.clamp_weights()
+
+    def sides(self, source_points: Tensor, target_points: Tensor) -> tuple[Tensor, Tensor]:
+        """What ψ is of, and what ψ̄ is of."""
+        return (target_points, source_points) if self.reverse else (source_points, target_points)
 
 
 def benchmark_widths(dim: int) -> tuple[int, ...]:

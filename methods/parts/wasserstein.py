@@ -136,12 +136,13 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         loss = reconstruction + self.penalty * divergence
         return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}
 
-    def train_step(self, images: Tensor) -> Losses:
+    def before_update(self) -> None:
         set_learning_rate(self.optimizer, self.lr * self.decay())
-        losses = super().train_step(images)
+
+    def after_update(self, losses: Losses) -> None:
+        super().after_update(losses)
         if self.schedule == "plateau":
             self.plateau.observe(losses["loss"].item(), max(self.steps_per_epoch, 1))
-        return losses
 
     def decay(self) -> float:
         """The factor of the learning rates at the coming step."""

@@ -77,7 +77,8 @@ class ExpectileNOT(PotentialPair):
         self.conjugate_optimizer = torch.optim.Adam(self.conjugate.parameters(), lr=lr, betas=betas)
         self.steps_taken = 0
 
-    def update(self, points: Tensor, images: Tensor) -> Losses:
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
+        points, images = self.sides(source_points, target_points)
         factor = cosine_decay(self.steps_taken, self.planned_steps, self.lr_floor)
         for optimizer in (self.optimizer, self.conjugate_optimizer):
             set_learning_rate(optimizer, self.lr * factor)

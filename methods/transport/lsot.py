@@ -198,8 +198,9 @@ class GradientSolver(PotentialPair):
         self.regularizer = regularizer
         self.optimizer = torch.optim.Adam(self.parameters(), lr=lr)
 
-    def update(self, points: Tensor, images: Tensor) -> Losses:
+    def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
         """One update of both; "dual" is the objective without ½E[‖X‖² + ‖Y‖²], which makes it minus ½W₂² at ε = 0."""
+        points, images = self.sides(source_points, target_points)
         values, conjugates = self.potential(points), self.conjugate(images)
         slack = (points * images).sum(dim=1) - values - conjugates
         loss = (values + conjugates + self.regularizer.penalty(slack)).mean()
