@@ -29,7 +29,7 @@ from bench.checkpointing.restoration import restoration
 from bench.checkpointing.snapshots import Snapshot, SnapshotError, capture
 from bench.environment import peak_memory
 from bench.storage.files import replacing
-from bench.storage.store import Store
+from bench.storage.store import Store, StoreError
 from bench.training import Watch
 from methods.base import Losses, Method
 
@@ -139,7 +139,7 @@ class Checkpoint:
         except SnapshotError as error:
             self._warn(f"this trial has no checkpoints: {error}")
             self.every = math.inf
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, StoreError) as error:
             self._warn(f"no checkpoint could be written to {self.path}: {error}; the trial goes on without")
         self.last = time.perf_counter()
 
@@ -164,6 +164,7 @@ class Checkpoint:
             "tree": snapshot.tree,
         }
         text = json.dumps(header)
+        self.store.check_there()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.path.parent).free
         if free < 2 * size:
@@ -211,11 +212,14 @@ def stages(method: Any, given: tuple[Any, ...], run: Callable[[Iterator[Losses] 
 
 
 def remove_checkpoint(store: Store, path: Path) -> None:
-    """Removes a trial's checkpoint, and what killed processes have left half-written."""
+    """Removes a trial's checkpoint, and what killed processes have left half-written. That it cannot is a warning."""
     for found in (path, *path.parent.glob(f".{path.name}.*.tmp")):
         if found.exists():
-            found.unlink(missing_ok=True)
-            store.removed(found)
+            try:
+                found.unlink(missing_ok=True)
+                store.removed(found)
+            except OSError as error:
+                warnings.warn(f"{found} is not needed any more and cannot be removed: {error.strerror}", stacklevel=2)
 
 
 def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +16,6 @@ from bench.cli import main
 from bench.storage.store import Store
 from tests.faults.disks import Disk, mounted
 
-ROOT = Path(__file__).parent.parent.parent
 PAIRS = """
 [sweep.paced]
 kind = "transport"
@@ -65,15 +61,20 @@ def row_files(results: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in results.glob("rows/*/[!.]*.parquet")}
 
 
-def when_finished(count: int, results: Path, do: Callable[[], object]) -> None:
-    """Does something as soon as so many trials have their rows, beside the run."""
+def when(ready: Callable[[], bool], do: Callable[[], object]) -> None:
+    """Does something as soon as it is time, beside the run."""
 
     def watch() -> None:
-        while len(list(results.glob("rows/*/[!.]*.parquet"))) < count:
+        while not ready():
             time.sleep(0.005)
         do()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def when_finished(count: int, results: Path, do: Callable[[], object]) -> None:
+    """Does something as soon as so many trials have their rows, beside the run."""
+    when(lambda: len(list(results.glob("rows/*/[!.]*.parquet"))) >= count, do)
 
 
 def ok_trials(results: Path) -> int:
@@ -82,11 +83,27 @@ def ok_trials(results: Path) -> int:
     return int(found.rows[found.rows["status"] == "ok"]["trial_id"].nunique())
 
 
+def assert_equal_to_calm(command: list[str], folder: Path) -> None:
+    """The numbers and weights in results/ are those of the same run without faults, and without checkpoints."""
+    results, calm = folder / "results", folder / "calm"
+    assert main([*(str(calm) if part == str(results) else part for part in command), "0"]) == 0
+    numbers = [
+        pd.read_parquet(root / "rows").sort_values(["trial_id", "metric"]).reset_index(drop=True)
+        for root in (results, calm)
+    ]
+    columns = ["trial_id", "status", "metric", "value", "steps"]
+    pd.testing.assert_frame_equal(numbers[0][columns], numbers[1][columns], check_exact=True)
+    weights = list((calm / "artifacts").rglob("weights.safetensors"))
+    assert weights
+    for path in weights:
+        assert (results / path.relative_to(calm)).read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_a_run_that_cannot_write_stops_and_says_why_and_the_next_does_the_rest(
     disk: Disk, tmp_path: Path, impatient: None, capsys: pytest.CaptureFixture[str], fault: str
 ) -> None:
-    do, undo = {"full": (disk.fill, disk.make_room), "read-only": (disk.make_read_only, disk.make_writable)}[fault]
+    do, undo = disk.fault(fault)
     when_finished(1, disk.path, do)
     assert main(arguments(tmp_path, PAIRS)) == 2
     said = capsys.readouterr().err
@@ -109,14 +126,15 @@ def test_a_disk_that_is_taken_away_is_missed_and_nothing_is_written_where_it_was
     disk: Disk, tmp_path: Path, impatient: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = disk.path
-    when_finished(1, place, lambda: disk.move(tmp_path / "elsewhere"))
+    take_away, put_back = disk.fault("gone")
+    when_finished(1, place, take_away)
     assert main(arguments(tmp_path, PAIRS)) == 2
     assert f"cannot write to {place}: another folder lies there than before" in capsys.readouterr().err
     assert row_files(place) == {}
     finished = row_files(disk.path)
     assert 1 <= len(finished) < 4
 
-    disk.move(place)
+    put_back()
     assert main(arguments(tmp_path, PAIRS)) == 0
     assert ok_trials(place) == 4
     assert row_files(place).items() >= finished.items()
@@ -126,7 +144,7 @@ def test_a_disk_that_is_taken_away_is_missed_and_nothing_is_written_where_it_was
 def test_a_run_does_not_begin_on_a_disk_that_takes_nothing(
     disk: Disk, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
 ) -> None:
-    {"full": disk.fill, "read-only": disk.make_read_only}[fault]()
+    disk.fault(fault)[0]()
     assert main(arguments(tmp_path, PAIRS)) == 2
     said = capsys.readouterr()
     assert "results cannot be written to" in said.err
@@ -143,17 +161,34 @@ def test_a_trial_that_is_done_waits_for_room_and_keeps_its_numbers(
     when_finished(1, disk.path, lambda: (disk.fill(), time.sleep(1), disk.make_room()))
     assert main(arguments(tmp_path, text)) == 0
     assert "waits, cannot write" in capsys.readouterr().out
-    calm = arguments(tmp_path, text)
-    calm[calm.index(str(disk.path))] = str(tmp_path / "calm")
-    assert main(calm) == 0
-    numbers = [
-        pd.read_parquet(results / "rows").sort_values(["trial_id", "metric"]).reset_index(drop=True)
-        for results in (disk.path, tmp_path / "calm")
-    ]
-    columns = ["trial_id", "status", "metric", "value", "steps"]
-    pd.testing.assert_frame_equal(numbers[0][columns], numbers[1][columns], check_exact=True)
-    for path in (tmp_path / "calm" / "artifacts").rglob("weights.safetensors"):
-        assert (disk.path / path.relative_to(tmp_path / "calm")).read_bytes() == path.read_bytes()
+    assert_equal_to_calm([*arguments(tmp_path, text), "--checkpoint-seconds"], tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["full", "full of files", "read-only"])
+def test_a_checkpoint_that_the_disk_refuses_is_one_warning_and_the_trial_goes_on(tmp_path: Path, fault: str) -> None:
+    command = [*arguments(tmp_path, PAIRS), "--where", "number=1", "--checkpoint-seconds"]
+    with mounted(tmp_path / "results" / "checkpoints", 64, files=1 if fault == "full of files" else 100) as disk:
+        if fault != "full of files":
+            disk.fault(fault)[0]()
+        with pytest.warns(UserWarning, match=f"no checkpoint could be written to {disk.path}") as warned:
+            assert main([*command, "1e-9"]) == 0
+        assert len(warned) == 1
+        assert not list(disk.path.rglob("*.safetensors*"))
+    assert_equal_to_calm(command, tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path: Path) -> None:
+    command = [*arguments(tmp_path, PAIRS), "--where", "number=1", "--checkpoint-seconds"]
+    with mounted(tmp_path / "results" / "checkpoints", 64) as disk:
+        when(lambda: bool(list(disk.path.glob("*/[!.]*"))), disk.make_read_only)
+        with pytest.warns(UserWarning, match="Read-only file system") as warned:
+            assert main([*command, "1e-9"]) == 0
+        told = [str(warning.message) for warning in warned]
+        assert len(told) == 2
+        assert "Read-only file system" in told[0]
+        assert "the trial goes on without" in told[0]
+        assert told[1].endswith("is not needed any more and cannot be removed: Read-only file system")
+    assert_equal_to_calm(command, tmp_path)
 
 
 def test_a_full_data_folder_loses_trials_for_now_and_the_next_run_completes(
@@ -181,12 +216,3 @@ def test_a_report_on_a_full_disk_says_so(disk: Disk, tmp_path: Path, capsys: pyt
     disk.make_room()
     assert main(report) == 0
     assert row_files(disk.path) == before
-
-
-@pytest.mark.slow
-def test_workers_of_ray_wait_for_room_too(disk: Disk, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", *arguments(tmp_path, PAIRS, "ray")]
-    when_finished(1, disk.path, lambda: (disk.fill(), time.sleep(5), disk.make_room()))
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ok_trials(disk.path) == 4
