@@ -15,6 +15,7 @@ from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS
 from bench.commands import results_option
 from bench.execution import WAIT_SECONDS, Way, execute
 from bench.identity import Trial, canonical_json
+from bench.packs import Pack, describe, packs
 from bench.printing import Console, print_line
 from bench.progress import RunDisplay
 from bench.recorded import find_recorded
@@ -106,8 +107,10 @@ def run_trials(
     """Runs those of the trials, which are of these sweeps, that have no ok row yet; returns the exit status."""
     statuses = _statuses(trials, store)
     waiting = [trial for trial in trials if _is_waiting(statuses[trial], retry_failed=retry_failed, force=force)]
+    together = _packs(trials, waiting)
     if dry_run:
         _show_plan(console, trials, statuses, waiting, store)
+        _show_packs(console, together)
         return OK
 
     store.check_writable()
@@ -123,9 +126,10 @@ def run_trials(
     else:
         done = len(trials) - len(waiting)
         console.print(f"{len(waiting)} trials to run{f', {done} already done' if done else ''}")
+        _show_packs(console, together)
         with RunDisplay(console, len(waiting)) as display:
             way = Way(executor, address, prepare, checkpoint_seconds, wait_seconds)
-            completed = execute(waiting, store, data, display, way)
+            completed = execute(together, store, data, display, way)
     measure_across_seeds(trials, store)
     for name in _by_sweep(trials):
         store.compact(name)
@@ -144,6 +148,18 @@ def _statuses(trials: Sequence[Trial], store: Store) -> dict[Trial, str | None]:
     """The status of each trial; None without readable rows."""
     found = {sweep: store.statuses(sweep) for sweep in _by_sweep(trials)}
     return {trial: found[trial.sweep].get(trial.id) for trial in trials}
+
+
+def _packs(trials: Sequence[Trial], waiting: Sequence[Trial]) -> list[Pack]:
+    """Those that wait, as they are packed with all that are planned."""
+    left = set(waiting)
+    found = (tuple(trial for trial in pack if trial in left) for pack in packs(trials))
+    return [pack for pack in found if pack]
+
+
+def _show_packs(console: Console, found: Sequence[Pack]) -> None:
+    for line in describe(found):
+        print_line(console, line)
 
 
 def _is_waiting(status: str | None, *, retry_failed: bool, force: bool) -> bool:

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from bench.checkpointing.snapshots import MODULE_INTERNALS, SCALARS, SnapshotError, capture
 from bench.training import calculating
-from methods.base import Autoencoder, Losses, Method, TransportMap
+from methods.base import Losses, Method, descends
 
 Batch = tuple[Tensor, ...]
 
@@ -40,8 +40,7 @@ class PackError(Exception):
 
 def can_pack(method: type[Method]) -> bool:
     """Whether a method's update is one step down its objective, as packing needs it."""
-    plain = (Autoencoder.train_step, TransportMap.train_step)
-    return method.trains and method.packs and getattr(method, "train_step", None) in plain
+    return method.trains and method.packs and descends(method)
 
 
 class Pack:
@@ -55,9 +54,7 @@ class Pack:
         PackError: they are not alike, or something of theirs cannot be stacked.
     """
 
-    def __init__(
-        self, methods: Sequence[Method], states: Sequence[Tensor], *, precision: str = "float32", compiled: bool = False
-    ) -> None:
+    def __init__(self, methods: Sequence[Method], states: Sequence[Tensor], precision: str = "float32") -> None:
         self.methods = methods
         self.precision = precision
         self.device = next(methods[0].parameters()).device
@@ -73,8 +70,6 @@ class Pack:
         self.started = False
         self.model = _Objective(methods[0])
         self.objective = vmap(self._objective)
-        if compiled:
-            self.objective = torch.compile(self.objective)
 
     def step(self, batches: Sequence[Batch]) -> list[Losses]:
         """One update of all models, each on its own batch; returns the losses of each, without their gradients.

@@ -28,9 +28,7 @@ def run_pack(
     noted: Callable[[str], None],
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> list[Outcome]:
-    """Runs trials that may train as one model, and writes the results of each; see `bench.trial.run_trial`.
-
-    A trial of its own is one of these too: where its objective is to be compiled, that is done here.
+    """Runs trials that train as one model, or a single one, and writes the results of each; see `bench.trial.run_trial`.
 
     Args:
         reports: take the progress of each trial. noted: takes why a pack fell back to its trials one by one.
@@ -39,7 +37,7 @@ def run_pack(
     def alone(trial: Trial, report: Report) -> Outcome:
         return run_trial(trial, store, data_root, report, checkpoint_seconds)
 
-    if len(trials) == 1 and not trials[0].compile:
+    if len(trials) == 1:
         return [alone(trials[0], reports[0])]
     ids = tuple(trial.id for trial in trials)
     runs = [
@@ -71,7 +69,7 @@ def _train(runs: Sequence[Run]) -> None:
     together = len(trainings) == len(runs) and len({training.done for training in trainings}) == 1
     if together:
         with runs[0].limits:
-            run_together(trainings, streams, compiled=runs[0].trial.compile)
+            run_together(trainings, streams)
         return
     for training, stream in zip(trainings, streams, strict=True):
         run = next(run for run in runs if run.watch is training.watch)
@@ -82,7 +80,7 @@ def _train(runs: Sequence[Run]) -> None:
         run.watch.run_at(0.0)
 
 
-def run_together(trainings: Sequence[Training], streams: Sequence[Tensor], *, compiled: bool = False) -> None:
+def run_together(trainings: Sequence[Training], streams: Sequence[Tensor]) -> None:
     """Makes the updates of several trainings that stand at the same step, as one model.
 
     Each one's clock runs at its share. streams: where the random streams of their training stand.
@@ -92,8 +90,7 @@ def run_together(trainings: Sequence[Training], streams: Sequence[Tensor], *, co
     first = trainings[0]
     for training in trainings:
         training.watch.run_at(1 / len(trainings))
-    methods = [training.method for training in trainings]
-    pack = Pack(methods, streams, precision=first.precision, compiled=compiled)
+    pack = Pack([training.method for training in trainings], streams, first.precision)
     for step in range(first.done + 1, first.steps + 1):
         losses = pack.step([training.next_batch() for training in trainings])
         if step == first.steps or first.is_point(step):

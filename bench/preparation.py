@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ from rich.filesize import decimal
 from bench.errors import UserError
 from bench.identity import Trial, canonical_json
 from bench.options import defaults, nearest, options_of, typed
+from bench.packed_trials import run_pack
 from bench.printing import Console
 from bench.registry import UnknownNameError, all_datasets, find_dataset
 from bench.storage.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
 from bench.training import Report
-from bench.trial import Outcome, missing_row, run_trial
+from bench.trial import Outcome, missing_row
 from datasets.base import DataError, ImageDataset, PairDataset
 from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
 from datasets.downloads import fetch, local
@@ -63,21 +64,29 @@ def prepare(
 
 
 def run_prepared(
-    trial: Trial, store: Store, data_root: Path, report: Report, checkpoint_seconds: float, *, download: bool
-) -> Outcome:
-    """Runs a trial, see `run_trial`; with `download`, what its datasets lack is downloaded and built before.
+    pack: Sequence[Trial],
+    store: Store,
+    data_root: Path,
+    reports: Sequence[Report],
+    noted: Callable[[str], None],
+    checkpoint_seconds: float,
+    *,
+    download: bool,
+) -> list[Outcome]:
+    """Runs the trials of a pack, see `run_pack`; with `download`, what their dataset lacks is downloaded and built.
 
     Processes of one machine, or that share the data folder, wait for the one that does so.
     """
     if download:
         try:
-            for wanted in _of_trial(trial):
+            for wanted in _of_trial(pack[0]):
                 _build(wanted, data_root)
         except DataError as error:
             outcome = Outcome("failed", "DataError", str(error))
-            missing_row(trial, store, outcome)
-            return outcome
-    return run_trial(trial, store, data_root, report, checkpoint_seconds)
+            for trial in pack:
+                missing_row(trial, store, outcome)
+            return [outcome for _ in pack]
+    return run_pack(pack, store, data_root, reports, noted, checkpoint_seconds)
 
 
 def _prepare_one(wanted: Wanted, root: Path, check: bool, console: Console) -> bool:

@@ -197,6 +197,7 @@ class Training:
 
     steps: how many, or fewer where `ended(step)` says so. done: how many have been made before. due, save: whether it
     is time to save where it stands, and what does so, given the number made. precision: see `bench.identity.Budget`.
+    compile: whether the objective is compiled.
     """
 
     watch: Watch
@@ -208,14 +209,16 @@ class Training:
     due: Callable[[], bool] = lambda: False
     save: Callable[[int], None] = lambda step: None
     precision: str = "float32"
+    compile: bool = False
 
     def run(self) -> None:
         """Makes them."""
         device = next((parameter.device for parameter in self.method.parameters()), torch.device("cpu"))
+        update = compiled_step(self.method) if self.compile else self.method.train_step
         for step in range(self.done + 1, self.steps + 1):
             batch = self.next_batch()
             with calculating(self.precision, device):
-                losses = self.method.train_step(*batch)
+                losses = update(*batch)
             end = step == self.steps or self.ended(step)
             if end or self.is_point(step):
                 self.watch.record("train", step, self.steps, losses)
@@ -227,6 +230,20 @@ class Training:
     def is_point(self, step: int) -> bool:
         """Whether the curves have a point there, beside the last."""
         return step == 1 or step % max(1, self.steps // CURVE_POINTS) == 0
+
+
+def compiled_step(method: Any) -> Callable[..., Losses]:
+    """`train_step`, with `objective` compiled; what is random stays what it is."""
+    objective = torch.compile(method.objective, options={"fallback_random": True})
+
+    def update(*batch: Tensor) -> Losses:
+        vars(method)["objective"] = objective  # only while an update is made: a checkpoint could not hold it
+        try:
+            return method.train_step(*batch)
+        finally:
+            del vars(method)["objective"]
+
+    return update
 
 
 def calculating(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -55,7 +55,7 @@ from datasets.base import ImageDataset, ImageSplit, PairDataset
 from datasets.cache import data_root as default_root
 from datasets.cache import load_pair, load_splits
 from datasets.downloads import MissingFileError
-from methods.base import Autoencoder, Method, Sampler, TransportMap
+from methods.base import Autoencoder, Method, Sampler, TransportMap, descends
 
 PATIENCE_SECONDS = 3600.0
 """How long a trial that is done waits for a disk that refuses its results, asking every RETRY_SECONDS."""
@@ -120,7 +120,7 @@ class Run:
         self.checkpoint_seconds = checkpoint_seconds
         self.pack = pack
         self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
-        self.cost |= {"packed": len(pack) or 1, "compiled": trial.compile, "precision": trial.budget.precision}
+        self.cost |= {"packed": len(pack) or 1, "precision": trial.budget.precision}
         self.metric_rows: list[dict[str, Any]] = []
         self.kept: dict[str, np.ndarray] = {}  # arrays for metrics across seeds
         # What derives the random streams that all methods share.
@@ -244,6 +244,7 @@ class Run:
         # Not a function of the method: those that share a network start from the same weights.
         seed_torch("initialization", **self.axes)
         method = method_class(shape, **params).to(self.device)
+        self.cost["compiled"] = self.trial.compile and descends(method_class)
         self.cost["parameters"] = sum(p.numel() for p in method.parameters())
         return method
 
@@ -296,6 +297,7 @@ class Run:
                     due=checkpoint.due,
                     save=lambda step: save("train", step),
                     precision=self.trial.budget.precision,
+                    compile=self.cost["compiled"],
                 )
                 offer("finish", steps)
             if at.stage != "evaluate":
@@ -319,7 +321,7 @@ class Run:
             "threads": trial.resources.cpus,
             "device": str(self.device),
             "pack": list(self.pack),
-            "compiled": trial.compile,
+            "compiled": self.cost["compiled"],
             **code_and_machine(find_method(trial.method.name), self.device),
         }
         path = self.store.checkpoint_path(trial.sweep, trial.id)

@@ -87,6 +87,11 @@ class Method(nn.Module):
         return losses
 
 
+def descends(method: type[Method]) -> bool:
+    """Whether its update is one step of its optimizers down `objective`: it leaves `train_step` as it is."""
+    return getattr(method, "train_step", None) in (Autoencoder.train_step, TransportMap.train_step)
+
+
 class Autoencoder(Method):
     """Maps images to codes and back, and draws codes from a prior.
 

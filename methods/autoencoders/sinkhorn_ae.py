@@ -30,6 +30,7 @@ class SinkhornAE(NetworkAutoencoder):
     name = "sinkhorn-ae"
     paper = "Patrini et al. 2019, arXiv:1810.01118"
     summary = "Autoencoder with a Sinkhorn divergence between codes and prior."
+    packs = False  # iterates until its marginals fit
     family = "WAE"
 
     prior: SinkhornPrior = "sphere"

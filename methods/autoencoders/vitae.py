@@ -71,6 +71,7 @@ class VITAE(VAE):
     name = "vitae"
     paper = "Detlefsen & Hauberg 2019, arXiv:1906.11881"
     summary = "VAE with two codes: what is in the image, and the affine transformation it is seen under."
+    packs = False  # its images are resampled one model after another
 
     perspective_dims: int | None = None
     """Length of z_P; None for half of the code, as in the authors' code; 62 of 64 in the GWAE paper's CelebA
