@@ -71,8 +71,8 @@ class Resources:
 class Trial:
     """One run: its identity (kind … splits), and how and for what it is run (the rest).
 
-    compile: whether to compile the objective (`torch.compile`) of methods that leave `train_step` as it is; numbers then
-    agree but for rounding. pack: most trials that train as one model with it; None leaves that to `bench.packs`.
+    compile: whether to compile the objective (`torch.compile`) of methods that leave `train_step` as it is; numbers
+    then agree but for rounding. pack: most trials that train as one model; None leaves that to `bench.packs`.
     about: what reports say of it without importing anything: family and paper of the method, licence of the dataset,
     meaning of the metrics.
     """

@@ -28,7 +28,7 @@ def run_pack(
     noted: Callable[[str], None],
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> list[Outcome]:
-    """Runs trials that train as one model, or a single one, and writes the results of each; see `bench.trial.run_trial`.
+    """Runs trials that train as one model, or a single one, and writes the results of each; see `run_trial`.
 
     Args:
         reports: take the progress of each trial. noted: takes why a pack fell back to its trials one by one.
