@@ -151,19 +151,19 @@ def report(options: argparse.Namespace) -> int:
 
 
 def list_(options: argparse.Namespace) -> int:
-    from bench import listing
+    from bench.listing import show_list
 
-    listing.show_list(options.what, options.sweeps, Console())
+    show_list(options.what, options.sweeps, Console())
     return OK
 
 
 def show(options: argparse.Namespace) -> int:
-    from bench import listing
+    from bench.showing import show_published, show_trial
 
     if "/" in options.what:
-        listing.show_published(options.what, Console())
+        show_published(options.what, Console())
         return OK
-    return listing.show_trial(options.what, options.results, Console())
+    return show_trial(options.what, options.results, Console())
 
 
 def check(options: argparse.Namespace) -> int:

@@ -18,12 +18,12 @@ from bench.differences import curve_differences, environment_differences, in_wor
 from bench.errors import UserError
 from bench.execution import Way, execute
 from bench.identity import Trial
-from bench.listing import find_trial
 from bench.metrics.base import all_metrics
 from bench.printing import Console, print_line
 from bench.progress import RunDisplay
 from bench.recorded import changes_since
 from bench.selection import on_cpu
+from bench.showing import find_trial
 from bench.storage.reading import Results
 from bench.storage.schema import ROW_SCHEMA
 from bench.storage.store import Store
@@ -102,7 +102,7 @@ def verify_trials(
         if trials:
             with RunDisplay(console, len(trials)) as display:
                 root = (data or data_root()).resolve()
-                completed = execute(trials, again, root, display, Way(executor, address))
+                completed = execute([(trial,) for trial in trials], again, root, display, Way(executor, address))
         verdicts = {each: each.unfit or _compare(each.sweep, each.trial_id, store, again) for each in recorded}
     _show(console, verdicts, _across_seeds(trials))
     if not completed:
