@@ -1,4 +1,4 @@
-"""Finds methods and datasets by walking their packages: adding one is adding a file.
+"""Finds methods and datasets by walking their packages: adding one is adding a file. Imports those that are asked for.
 
 A method from outside the repository is a plug-in: "package.module:Class", or one that an installed package offers in
 the entry-point group `bench.methods`. Its code runs with all rights of who runs it, so it is imported when it is named
@@ -7,13 +7,14 @@ by a sweeps.toml or on a command line, and at no other time.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import UserError
@@ -22,6 +23,8 @@ from datasets.base import Dataset, ImageDataset
 from methods.base import Autoencoder, Method, TransportMap
 
 KINDS = ("autoencoding", "transport")
+STATED = re.compile(r'^    name = "([^"]+)"$', re.MULTILINE)
+"""How a class says its name."""
 
 
 class UnknownNameError(UserError):
@@ -37,14 +40,14 @@ def kind_of(found: type[Method] | type[Dataset] | Dataset) -> str:
 Named = TypeVar("Named", type[Method], type[Dataset])
 
 
-def _walk(package: ModuleType, base: Named) -> dict[str, Named]:
-    """Classes with a name of their own under a package, by that name; raises ValueError where two share one."""
+def _classes(modules: Iterable[str], base: Named) -> dict[str, Named]:
+    """Classes of modules with a name of their own, by that name; raises ValueError where two share one."""
     found: dict[str, Named] = {}
-    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    for name in modules:
         try:
-            module = importlib.import_module(info.name)
+            module = importlib.import_module(name)
         except Exception as error:
-            raise UserError(f"{info.name} cannot be imported: {type(error).__name__}: {error}") from error
+            raise UserError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
         for cls in vars(module).values():
             if not (inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.__name__):
                 continue
@@ -57,30 +60,54 @@ def _walk(package: ModuleType, base: Named) -> dict[str, Named]:
 
 
 @cache
+def _modules(package: str) -> dict[str, set[str]]:
+    """The modules under a package, with the names that their texts state: to find one, not all need be imported."""
+    found = {}
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        spec = importlib.util.find_spec(info.name)
+        if spec and spec.origin:
+            found[info.name] = set(STATED.findall(Path(spec.origin).read_text(encoding="utf-8")))
+    return found
+
+
+def _find(name: str, package: str, base: Named) -> Named | None:
+    """The class of a name; only where no module states the name as a text are all imported."""
+    stating = [module for module, stated in _modules(package).items() if name in stated]
+    found = _classes(stating, base).get(name)
+    return found or _classes(_modules(package), base).get(name)
+
+
+@cache
 def all_methods() -> dict[str, type[Method]]:
     """Every method under `methods/`, by name."""
-    import methods
+    return _classes(_modules("methods"), Method)
 
-    return _walk(methods, Method)
+
+@cache
+def _own_method(name: str) -> type[Method] | None:
+    return _find(name, "methods", Method)
 
 
 @cache
 def plug_ins() -> dict[str, EntryPoint]:
     """The methods that installed packages offer, by name; no name of ours is theirs. Nothing of them is imported."""
-    return {entry.name: entry for entry in entry_points(group="bench.methods") if entry.name not in all_methods()}
+    return {entry.name: entry for entry in entry_points(group="bench.methods") if not _own_method(entry.name)}
 
 
 def is_plug_in(name: str) -> bool:
     """Whether `find_method` would import code from outside the repository."""
-    return name not in all_methods() and (":" in name or name in plug_ins())
+    return (":" in name or name in plug_ins()) and not _own_method(name)
 
 
 @cache
 def all_datasets() -> dict[str, type[Dataset]]:
     """Every dataset by name."""
-    import datasets
+    return _classes(_modules("datasets"), Dataset)
 
-    return _walk(datasets, Dataset)
+
+@cache
+def _own_dataset(name: str) -> type[Dataset] | None:
+    return _find(name, "datasets", Dataset)
 
 
 def find_method(name: str) -> type[Method]:
@@ -88,11 +115,10 @@ def find_method(name: str) -> type[Method]:
 
     Raises UnknownNameError, with the nearest name or with what went wrong on import.
     """
-    known = all_methods()
-    if name in known:
-        return known[name]
+    if own := _own_method(name):
+        return own
     if not is_plug_in(name):
-        raise UnknownNameError(f'no method "{name}": {nearest(name, [*known, *plug_ins()])}')
+        raise UnknownNameError(f'no method "{name}": {nearest(name, [*all_methods(), *plug_ins()])}')
     try:
         cls = (plug_ins().get(name) or EntryPoint(name, name, "bench.methods")).load()
     except (Exception, SystemExit) as error:  # a module that is a program ends itself
@@ -104,10 +130,9 @@ def find_method(name: str) -> type[Method]:
 
 def find_dataset(name: str) -> type[Dataset]:
     """The class of a dataset's name. Raises UnknownNameError with the nearest one."""
-    known = all_datasets()
-    if name not in known:
-        raise UnknownNameError(f'no dataset "{name}": {nearest(name, known)}')
-    return known[name]
+    if own := _own_dataset(name):
+        return own
+    raise UnknownNameError(f'no dataset "{name}": {nearest(name, all_datasets())}')
 
 
 def part_versions(parts: Iterable[str]) -> dict[str, int]:
@@ -115,5 +140,4 @@ def part_versions(parts: Iterable[str]) -> dict[str, int]:
 
     Raises UnknownNameError, with the nearest name.
     """
-    methods = all_methods()
-    return {name: (methods[name] if name in methods else find_dataset(name)).version for name in parts}
+    return {name: (_own_method(name) or find_dataset(name)).version for name in parts}
