@@ -21,6 +21,8 @@ from threadpoolctl import threadpool_limits
 
 # Read by cuBLAS when it starts; without it torch's deterministic mode refuses matrix products on CUDA.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Read by torch's compiler when it is imported, which takes a second and which most trials do without.
+os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"
 
 
 def derive_seed(stream: str, **axes: Any) -> int:
@@ -58,7 +60,8 @@ def reproducible(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.set_default_dtype(torch.float32)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # use_deterministic_algorithms(True, warn_only=True), without its import of torch's compiler to set that too.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

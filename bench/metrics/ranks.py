@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def share_above(first: np.ndarray, second: np.ndarray) -> float:
@@ -15,6 +14,8 @@ def share_above(first: np.ndarray, second: np.ndarray) -> float:
     Args:
         first: float [N]. second: float [M]. Neither is empty.
     """
+    from scipy.stats import rankdata  # half a second, and most trials need none
+
     ranks = rankdata(np.concatenate([first, second]))[: len(first)]
     return float((ranks.mean() - (len(first) + 1) / 2) / len(second))
 

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bench.metrics.base import Output, Unmeasurable, metric
 from bench.metrics.checks import require_finite
@@ -109,6 +108,8 @@ def _medians(similarities: Similarities, models: int) -> list[float]:
 
 def _rank_similarities(latents: list[np.ndarray]) -> Similarities:
     """Absolute Spearman correlations; 0 with a constant latent."""
+    from scipy.stats import rankdata
+
     ranks = [_standardized(rankdata(of_model, axis=0)) for of_model in latents]
     for i, left in enumerate(ranks):
         for j, right in enumerate(ranks):
