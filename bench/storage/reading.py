@@ -26,6 +26,8 @@ from bench.storage.tables import Files, Stamp, frame, joined, stamps
 
 READ: dict[str, Callable[[Path, Stamp], Files]] = {"rows": read_row_file, "curves": read_curve_file}
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
+AT_ONCE = 500
+"""Files read before they are put together."""
 STRAY = "not a file of ours: results lie in rows/SWEEP/TRIAL.parquet"
 
 Plans = dict[tuple[str, str], dict[str, dict[str, Any]]]
@@ -149,9 +151,16 @@ def _found(root: Path, sweep: str, what: str) -> tuple[Files, list[Files], list[
         except UnreadableError as error:
             return f"{path}: {error}"
 
-    found = in_parallel(read, [folder / f"{name}.parquet" for name in names])
-    others = [files for files in found if isinstance(files, Files)]
-    return copied, others, [problem for problem in found if isinstance(problem, str)]
+    others: list[Files] = []
+    problems: list[str] = []
+    for first in range(0, len(names), AT_ONCE):
+        found = in_parallel(read, [folder / f"{name}.parquet" for name in names[first : first + AT_ONCE]])
+        problems += [problem for problem in found if isinstance(problem, str)]
+        if read_whole := [files for files in found if isinstance(files, Files)]:
+            together = joined(read_whole)
+            # A table read from a file keeps the file's bytes in memory, ten times what its few lines take.
+            others.append(Files(together.heads, together.table.combine_chunks()))
+    return copied, others, problems
 
 
 def _conflicting(root: Path) -> list[str]:
