@@ -5,12 +5,17 @@ DenseICNN follows Korotin et al., "Wasserstein-2 Generative Networks" (2021, arX
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import celu, dropout, linear
+
+NARROW = 16
+"""Products of matrices with fewer columns are taken transposed."""
 
 
 class Potential(nn.Module):
@@ -65,8 +70,9 @@ class DenseICNN(Potential):
     with W_k, w >= 0 and q(x) = Σ_r (A_r x)² + B x + b, so ψ is m-strongly convex. The optimizer does not keep the
     weights non-negative: call `clamp_weights` after each of its steps.
 
-    The gradient is written out as a network of its own: training a map ∇ψ then needs one backward pass instead of a
-    backward pass through a backward pass, and evaluating it needs no automatic differentiation.
+    The gradient is written out, and so are the derivatives of a loss of it: training a map ∇ψ needs no backward pass
+    through a backward pass, and evaluating it no automatic differentiation. Value and gradient asked for together can
+    be differentiated once; for more, start from ψ(x) alone.
 
     Args:
         dim: dimension D of the points.
@@ -111,36 +117,167 @@ class DenseICNN(Potential):
         return (*self.convex_weights, self.output_weight)
 
     def evaluate(self, points: Tensor, *, with_gradient: bool) -> tuple[Tensor, Tensor]:
-        square_weight = self.square_weight.flatten(end_dim=1)
-        projections = linear(points, square_weight).unflatten(1, self.square_weight.shape[:2])
-        quadratics = projections.square().sum(dim=1) + linear(points, self.linear_weight, self.bias)
-        skip_masks = self.dropout_mask(quadratics)
-        if skip_masks is not None:
-            quadratics = quadratics * skip_masks
+        weights = self.square_weight, self.linear_weight, self.bias, self.output_weight, *self.convex_weights
+        mask = self.dropout_mask(points.new_empty(len(points), 2 * sum(self.hidden) - self.hidden[0]))
+        half_squares = 0.5 * self.strong_convexity * points.square().sum(dim=1)
+        if with_gradient:
+            values, gradients, *_ = _ValueAndGradient.apply(mask, points, *weights)
+            return values + half_squares, gradients + self.strong_convexity * points
+        return _evaluate(mask, points, *weights)[0] + half_squares, points.new_empty(0, points.shape[1])
 
-        first, *skips = quadratics.split(self.hidden, dim=1)
-        hidden = first
-        layers = []
-        for weight, skip in zip(self.convex_weights, skips, strict=True):
-            carried = linear(hidden, weight)
-            mask = self.dropout_mask(carried)
-            activation = (carried if mask is None else carried * mask) + skip
-            slope = activation.clamp(max=0).exp()  # CELU'
-            hidden = activation.clamp(min=0) + slope - 1  # CELU
-            layers.append((weight, mask, slope))
-        values = hidden @ self.output_weight + 0.5 * self.strong_convexity * points.square().sum(dim=1)
-        if not with_gradient:
-            return values, points.new_empty(0, points.shape[1])
 
-        signal = self.output_weight.expand_as(hidden)  # ∂ψ/∂h_K, then back through the layers
-        signals = []
-        for weight, mask, slope in reversed(layers):
+class _ValueAndGradient(torch.autograd.Function):
+    """ψ and ∇ψ of a `DenseICNN` with m = 0, and the derivatives of v ψ(x) + g·∇ψ(x), v and g those of a loss.
+
+    ∇ψ is a backward pass through the layers. As g·∇ψ is the derivative of ψ along g, its own derivatives are a forward
+    pass of the layers' tangents along g, and a backward pass.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(mask: Tensor | None, points: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        square_weight, linear_weight, bias, output_weight, *convex_weights = weights
+        values, projections, layers = _evaluate(mask, points, *weights)
+        skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
+        slopes = [(hidden + 1).clamp(max=1) for hidden in layers[1:]]  # CELU'
+        signal = output_weight.expand_as(layers[-1])  # ∂ψ/∂h_K, then back through the layers
+        signals, bends = [], []
+        for weight, slope, layer_mask in zip(reversed(convex_weights), reversed(slopes), reversed(masks), strict=True):
+            bends.append(slope.frac().mul_(signal))  # CELU'' is CELU', but 0 where that is 1
             signal = signal * slope
             signals.append(signal)
-            signal = (signal if mask is None else signal * mask) @ weight
-        signals.append(signal)
-        outer = torch.cat(signals[::-1], dim=1)  # ∂ψ/∂q_k of all layers, [B, Σ hidden]
-        if skip_masks is not None:
-            outer = outer * skip_masks
-        squares = (2 * projections * outer.unsqueeze(1)).flatten(start_dim=1) @ square_weight
-        return values, squares + outer @ self.linear_weight + self.strong_convexity * points
+            signal = _masked(signal, layer_mask) @ weight
+        outer = _masked(torch.cat([signal, *reversed(signals)], dim=1), skip_mask)  # ∂ψ/∂q_k, [B, Σ hidden]
+        weighted = projections * outer.unsqueeze(1)
+        gradients = _to_points(weighted, outer, square_weight, linear_weight)
+        return values, gradients, projections, weighted, outer, *layers, *slopes, *reversed(signals), *reversed(bends)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(*inputs, *output[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        mask, points, square_weight, linear_weight, bias, output_weight, *saved = ctx.saved_tensors
+        rest = iter(saved)
+        depth = len(ctx.needs_input_grad) - 6
+        convex_weights = list(islice(rest, depth))
+        projections, weighted, outer = islice(rest, 3)
+        layers = list(islice(rest, depth + 1))
+        slopes, signals, bends = (list(islice(rest, depth)) for _ in range(3))
+        skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
+        of_values = points.new_zeros(len(points)) if of_outputs[0] is None else of_outputs[0]
+        of_gradients = torch.zeros_like(points) if of_outputs[1] is None else of_outputs[1]
+
+        # The tangents of all layers along of_gradients.
+        projection_tangents = _project(of_gradients, square_weight)
+        quadratic_tangents = of_gradients @ linear_weight.mT
+        for projection, tangent in zip(projections.unbind(dim=1), projection_tangents.unbind(dim=1), strict=True):
+            quadratic_tangents = quadratic_tangents.addcmul(projection, tangent, value=2)
+        first, *skips = _split_layers(_masked(quadratic_tangents, skip_mask), convex_weights)
+        tangents, activation_tangents = [first], []
+        for weight, skip, layer_mask, slope in zip(convex_weights, skips, masks, slopes, strict=True):
+            activation_tangents.append(_carry(tangents[-1], weight, skip, layer_mask))
+            tangents.append(slope * activation_tangents[-1])
+
+        # Back through the layers; what comes back to the tangents is the signals.
+        of_output_weight = of_values @ layers[-1] + tangents[-1].sum(dim=0)
+        of_layer = of_values.unsqueeze(1) * output_weight
+        of_convex_weights, of_activations = [], []
+        for k in reversed(range(depth)):
+            of_activation = (slopes[k] * of_layer).addcmul(bends[k], activation_tangents[k])
+            of_activations.append(of_activation)
+            of_carried, signal = _masked(of_activation, masks[k]), _masked(signals[k], masks[k])
+            of_convex_weights.append(torch.addmm(of_carried.mT @ layers[k], signal.mT, tangents[k]))
+            of_layer = of_carried @ convex_weights[k]
+        of_quadratics = _masked(torch.cat([of_layer, *reversed(of_activations)], dim=1), skip_mask)
+        of_projections = (projections * of_quadratics.unsqueeze(1)).addcmul(projection_tangents, outer.unsqueeze(1))
+        of_points = None
+        if ctx.needs_input_grad[1]:
+            of_points = _to_points(of_projections, of_quadratics, square_weight, linear_weight)
+        of_squares = _to_weights(of_projections.flatten(1), points) + _to_weights(weighted.flatten(1), of_gradients)
+        of_linear = _to_weights(of_quadratics, points) + _to_weights(outer, of_gradients)
+        return (
+            None,
+            of_points,
+            (2 * of_squares).view_as(square_weight),
+            of_linear,
+            of_quadratics.sum(dim=0),
+            of_output_weight,
+            *reversed(of_convex_weights),
+        )
+
+
+def _evaluate(
+    mask: Tensor | None,
+    points: Tensor,
+    square_weight: Tensor,
+    linear_weight: Tensor,
+    bias: Tensor,
+    output_weight: Tensor,
+    *convex_weights: Tensor,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """ψ [B] for m = 0, the projections A_r x of all layers [B, R, Σ hidden], and h_1, …, h_K.
+
+    The dropout mask, if any, is that of all q_k(x), then those of the W_k h_k, side by side.
+    """
+    skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
+    projections = _project(points, square_weight)
+    quadratics = linear(points, linear_weight, bias)
+    for projection in projections.unbind(dim=1):
+        quadratics = quadratics.addcmul(projection, projection)
+    first, *skips = _split_layers(_masked(quadratics, skip_mask), convex_weights)
+    layers = [first]
+    for weight, skip, layer_mask in zip(convex_weights, skips, masks, strict=True):
+        layers.append(celu(_carry(layers[-1], weight, skip, layer_mask)))
+    return layers[-1] @ output_weight, projections, layers
+
+
+def _project(points: Tensor, square_weight: Tensor) -> Tensor:
+    """[B, D] and [R, Σ hidden, D] -> [B, R, Σ hidden]."""
+    return linear(points, square_weight.flatten(end_dim=1)).unflatten(1, square_weight.shape[:2])
+
+
+def _carry(hidden: Tensor, weight: Tensor, skip: Tensor, mask: Tensor | None) -> Tensor:
+    """What the next layer's CELU acts on: W h + q."""
+    return torch.addmm(skip, hidden, weight.mT) if mask is None else skip + mask * (hidden @ weight.mT)
+
+
+def _to_points(of_projections: Tensor, of_quadratics: Tensor, square_weight: Tensor, linear_weight: Tensor) -> Tensor:
+    """Derivatives by x, [B, D], from those by q and halves of those by A x, which are [B, (R,) Σ hidden]."""
+    squares = _product(of_projections.flatten(start_dim=1), square_weight.flatten(end_dim=1))
+    return 2 * squares + _product(of_quadratics, linear_weight)
+
+
+def _to_weights(of_outputs: Tensor, points: Tensor) -> Tensor:
+    """Derivatives by a matrix from those by its products with x: [B, N] and [B, D] -> [N, D]."""
+    return _product(of_outputs.mT, points)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """left @ right; transposed where the result is narrow, which MKL is four times slower at."""
+    return left @ right if right.shape[1] >= NARROW else (right.mT @ left.mT).mT
+
+
+def _split_layers(values: Tensor, convex_weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """[B, Σ hidden] -> those of each layer."""
+    carried = [len(weight) for weight in convex_weights]
+    return values.split([values.shape[1] - sum(carried), *carried], dim=1)
+
+
+def _split_mask(
+    mask: Tensor | None, convex_weights: Sequence[Tensor], total: int
+) -> tuple[Tensor | None, Sequence[Tensor | None]]:
+    """Those of all q_k(x) together, and of each W_k h_k."""
+    if mask is None:
+        return None, [None] * len(convex_weights)
+    skip_mask, *masks = mask.split([total, *(len(weight) for weight in convex_weights)], dim=1)
+    return skip_mask, masks
+
+
+def _masked(values: Tensor, mask: Tensor | None) -> Tensor:
+    return values if mask is None else values * mask

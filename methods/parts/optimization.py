@@ -6,11 +6,28 @@ import math
 from typing import Literal
 
 from torch import Tensor, optim
+from torch.optim.optimizer import ParamsT
 
 Schedule = Literal["constant", "steps", "smooth", "plateau"]
 
 STEPS = ((30, 2.0), (50, 5.0), (100, 10.0))
 """(epoch, divisor): from that epoch on, the learning rate is divided once more."""
+
+
+def adam(
+    parameters: ParamsT,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+) -> optim.Adam:
+    """torch's Adam, all of a parameter's update in one pass instead of one for each operation.
+
+    On a CPU it takes for granted that a gradient's strides are its parameter's, as `backward` leaves them.
+    """
+    return optim.Adam(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, fused=True)
 
 
 def update(optimizer: optim.Optimizer, loss: Tensor) -> None:

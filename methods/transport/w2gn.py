@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 from methods.base import Losses, Shape
 from methods.parts.conv_icnn import ConvICNN
 from methods.parts.icnn import DenseICNN, Potential
+from methods.parts.optimization import adam
 from methods.parts.potentials import Noise, PotentialPair, Pretraining, PretrainingOptimizer, benchmark_widths
 
 WIDTHS = {
@@ -69,7 +70,7 @@ class W2GN(PotentialPair):
     """
 
     name = "w2gn"
-    version = 2
+    version = 3
     paper = "Korotin et al. 2021, arXiv 1909.13082"
     summary = "gradients of two input-convex potentials, tied by a cycle penalty"
     check_params: ClassVar[Mapping[str, Any]] = {"hidden": (32, 32), "width": 8, "pretrain_steps": 20}
@@ -142,15 +143,16 @@ class W2GN(PotentialPair):
         self.cycle_weight = weights[cycle_weight] if isinstance(cycle_weight, str) else cycle_weight
         self.cycle_source = cycle_source
         self.l1 = l1
-        betas = {"potential": (adam_beta1, adam_beta2), "conjugate": (conjugate_beta1, conjugate_beta2)}
-        self.adams = [
-            torch.optim.Adam(network.parameters(), lr=lr, betas=betas[name], weight_decay=weight_decay)
-            for name, network in (("potential", self.potential), ("conjugate", self.conjugate))
+        betas = (adam_beta1, adam_beta2), (conjugate_beta1, conjugate_beta2)
+        networks = self.potential, self.conjugate
+        groups = [
+            {"params": network.parameters(), "betas": pair} for network, pair in zip(networks, betas, strict=True)
         ]
+        self.optimizer = adam(groups, lr=lr, weight_decay=weight_decay)
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
-        return self.adams
+        return [self.optimizer]
 
     def pair_objective(self, points: Tensor, images: Tensor) -> Losses:
         """Losses: "loss", its parts "dual" and "cycle".
@@ -161,8 +163,11 @@ class W2GN(PotentialPair):
         inverse = self.conjugate.gradient(images)
         fixed_inverse = inverse.detach()
         values, pushed = self.potential.value_and_gradient(points)
-        correlation = values.mean() - self.potential(fixed_inverse).mean()
-        cycle = mse_loss(self.potential.gradient(inverse), images)
+        inverse_values, returned = self.potential.value_and_gradient(inverse)
+        # The derivative of ψ by Y⁻ is taken off, so that Y⁻ is fixed here and may move where it is mapped back.
+        inverse_values = inverse_values - ((inverse - fixed_inverse) * returned.detach()).sum(dim=1)
+        correlation = values.mean() - inverse_values.mean()
+        cycle = mse_loss(returned, images)
         if self.cycle_source:
             cycle = cycle + mse_loss(self.conjugate.gradient(pushed), points)
         l1 = torch.stack([weight.abs().sum() for weight in self.parameters()]).sum()
