@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor
 
 from methods.base import Losses
 from methods.parts.adversaries import CodeDiscriminator, discriminator_loss, non_saturating_loss
 from methods.parts.autoencoding import NetworkAutoencoder, squared_error
-from methods.parts.optimization import update
+from methods.parts.optimization import adam, update
 
 
 class AAE(NetworkAutoencoder):
@@ -39,8 +39,8 @@ class AAE(NetworkAutoencoder):
     def setup(self) -> None:
         super().setup()
         self.discriminator = CodeDiscriminator(self.latent_dim, width=self.adversary_width, hidden_layers=2)
-        self.adversary_optimizer = optim.Adam(self.discriminator.parameters(), lr=self.adversary_lr)
-        self.regularization_optimizer = optim.Adam(self.encoder.parameters(), lr=self.adversary_lr)
+        self.adversary_optimizer = adam(self.discriminator.parameters(), lr=self.adversary_lr)
+        self.regularization_optimizer = adam(self.encoder.parameters(), lr=self.adversary_lr)
 
     def draw_prior(self, count: int) -> Tensor:
         return self.prior_scale * super().draw_prior(count)

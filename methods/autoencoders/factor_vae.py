@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.base import Losses
 from methods.parts.adversaries import discriminator_loss
 from methods.parts.networks import dense_layers
-from methods.parts.optimization import update
+from methods.parts.optimization import adam, update
 from methods.parts.variational import permute_dimensions
 
 HIDDEN_LAYERS = 6
@@ -45,7 +45,7 @@ class FactorVAE(VAE):
         super().setup()
         sizes = [self.latent_dim, *[self.adversary_width] * HIDDEN_LAYERS, 1]
         self.discriminator = dense_layers(sizes, partial(nn.LeakyReLU, 0.2))
-        self.adversary_optimizer = optim.Adam(self.discriminator.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
+        self.adversary_optimizer = adam(self.discriminator.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         return super().regularizer(codes, mean, log_variance) + self.gamma * self.total_correlation(codes)

@@ -17,7 +17,7 @@ from methods.parts.autoencoding import GaussianAutoencoder, draw_gaussian, squar
 from methods.parts.causal import CausalPrior
 from methods.parts.divergences import biased_mmd, gromov_wasserstein, infovae_kernel
 from methods.parts.normalization import PosteriorNorm
-from methods.parts.optimization import update
+from methods.parts.optimization import adam, update
 from methods.parts.priors import (
     FactorizedNeuralPrior,
     GaussianMixturePrior,
@@ -107,7 +107,7 @@ class GWAE(GaussianAutoencoder):
         self.log_distance_scale = nn.Parameter(torch.tensor(math.log(self.initial_distance_scale)))
         if self.latent_batch_norm:
             self.posterior_norm = PosteriorNorm(self.latent_dim)
-        self.optimizer = (optim.RMSprop if has_critic else optim.Adam)(self.parameters(), lr=self.lr)
+        self.optimizer = (optim.RMSprop if has_critic else adam)(self.parameters(), lr=self.lr)
         if has_critic:
             self.critic = JointCritic(self.image_shape, self.latent_dim, self.critic_width)
             self.critic_optimizer = optim.RMSprop(self.critic.parameters(), lr=self.critic_lr)

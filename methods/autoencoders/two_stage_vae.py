@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from methods.autoencoders.sigma_vae import SigmaVAE
 from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import draw_gaussian, over_epoch
 from methods.parts.divergences import kl_to_standard_normal
 from methods.parts.networks import dense_layers
-from methods.parts.optimization import set_learning_rate, update
+from methods.parts.optimization import adam, set_learning_rate, update
 from methods.parts.variational import gaussian_log_density
 
 
@@ -105,7 +105,7 @@ class TwoStageVAE(SigmaVAE):
         super().finish(batches)
 
     def train_second_stage(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
-        optimizer = optim.Adam(self.second_stage.parameters(), lr=self.lr)
+        optimizer = adam(self.second_stage.parameters(), lr=self.lr)
         mean, log_variance = over_epoch(self, self.encoder, batches).chunk(2, dim=1)
         batch_size = len(mean) // max(self.steps_per_epoch, 1)
         steps = 2 * self.steps_done if self.second_steps is None else self.second_steps

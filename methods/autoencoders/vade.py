@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from methods.autoencoders.vae import VAE
 from methods.base import Likelihood, Losses, Unsupported
 from methods.parts.autoencoding import draw_gaussian, encode_epoch
 from methods.parts.densities import fit_mixture
-from methods.parts.optimization import set_learning_rate, update
+from methods.parts.optimization import adam, set_learning_rate, update
 
 ADAM_EPS = 1e-4
 DECAY, DECAY_EPOCHS, DECAY_FLOOR = 0.9, 10, 0.1
@@ -52,11 +52,11 @@ class VaDE(VAE):
         self.logits = nn.Parameter(torch.zeros(self.num_components))
         self.means = nn.Parameter(torch.randn(self.num_components, self.latent_dim))
         self.log_variances = nn.Parameter(torch.zeros(self.num_components, self.latent_dim))
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr, eps=ADAM_EPS)
+        self.optimizer = adam(self.parameters(), lr=self.lr, eps=ADAM_EPS)
 
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         networks = [*self.encoder.parameters(), *self.decoder.parameters()]
-        optimizer = optim.Adam(networks, lr=self.pretraining_lr)
+        optimizer = adam(networks, lr=self.pretraining_lr)
         for _ in range(self.pretraining_steps):
             images = next(batches)
             loss = self.distortion(images, self.decoder(self.encode(images))).mean()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor
 
 from methods.base import Losses
 from methods.parts.adversaries import CodeDiscriminator, discriminator_loss, non_saturating_loss
-from methods.parts.optimization import set_learning_rate, update
+from methods.parts.optimization import adam, set_learning_rate, update
 from methods.parts.wasserstein import ADAM_BETAS, WassersteinAutoencoder
 
 
@@ -42,7 +42,7 @@ class WAEGAN(WassersteinAutoencoder):
         super().setup()
         self.discriminator = CodeDiscriminator(self.latent_dim, width=self.adversary_width)
         self.draw_weights(self.discriminator)
-        self.adversary_optimizer = optim.Adam(self.discriminator.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
+        self.adversary_optimizer = adam(self.discriminator.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
 
     def logits(self, codes: Tensor) -> Tensor:
         """D, [B, latent_dim] -> [B].

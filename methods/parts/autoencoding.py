@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 from methods.base import Autoencoder, Losses
 from methods.parts.densities import COMPONENTS, Density, FittedMixture
 from methods.parts.networks import ImageShape, Network, build_decoder, build_encoder
+from methods.parts.optimization import adam
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -76,7 +77,7 @@ class NetworkAutoencoder(DeclaredAutoencoder):
 
     def setup(self) -> None:
         self.make_networks()
-        self.optimizer: optim.Optimizer = optim.Adam(self.parameters(), lr=self.lr)
+        self.optimizer: optim.Optimizer = adam(self.parameters(), lr=self.lr)
         self.steps_done = 0
         if self.density != "prior":
             self.fitted_density = FittedMixture(self.latent_dim, COMPONENTS[self.density])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.base import Losses, Shape
 from methods.parts.icnn import Potential
+from methods.parts.optimization import adam
 from methods.parts.potentials import PotentialPair, Pretraining, benchmark_potential
 
 
@@ -31,8 +32,8 @@ class BenchmarkSolver(PotentialPair):
             reverse=reverse,
             pretraining=Pretraining(steps=pretrain_steps),
         )
-        self.optimizer = torch.optim.Adam(self.potential.parameters(), lr=lr)
-        self.conjugate_optimizer = torch.optim.Adam(self.conjugate.parameters(), lr=lr)
+        self.optimizer = adam(self.potential.parameters(), lr=lr)
+        self.conjugate_optimizer = adam(self.conjugate.parameters(), lr=lr)
 
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
         return self.update(*self.sides(source_points, target_points))

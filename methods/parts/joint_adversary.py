@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import optim
-
 from methods.parts.adversaries import DenseJointCritic, JointCritic, PairCritic
 from methods.parts.autoencoding import NetworkAutoencoder
+from methods.parts.optimization import adam
 
 ADAM_BETAS = (0.5, 0.999)
 CRITICS: dict[str, type[JointCritic | DenseJointCritic]] = {"conv": JointCritic, "mlp": DenseJointCritic}
@@ -29,7 +28,7 @@ class JointAdversary(NetworkAutoencoder):
 
     def setup(self) -> None:
         super().setup()
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr, betas=ADAM_BETAS)
+        self.optimizer = adam(self.parameters(), lr=self.lr, betas=ADAM_BETAS)
         self.adversary: PairCritic = CRITICS[self.adversary_network](
             self.image_shape,
             self.latent_dim,
@@ -37,4 +36,4 @@ class JointAdversary(NetworkAutoencoder):
             spectral=self.adversary_spectral_norm,
             dropout=self.adversary_dropout,
         )
-        self.adversary_optimizer = optim.Adam(self.adversary.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)
+        self.adversary_optimizer = adam(self.adversary.parameters(), lr=self.adversary_lr, betas=ADAM_BETAS)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from methods.base import Losses, Sampler, Shape, TransportMap, Unsupported
 from methods.parts.icnn import DenseICNN, Potential
+from methods.parts.optimization import adam
 
 Noise = Literal["normal", "uniform", "source"]
 PretrainingOptimizer = Literal["adam", "adamax"]
@@ -70,8 +71,8 @@ class PotentialPair(TransportMap):
     def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
         """Trains ψ until ∇ψ is the identity, and starts ψ̄ as its copy."""
         settings = self.pretraining
-        optimizer_class = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}[settings.optimizer]
-        optimizer = optimizer_class(
+        optimizers: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "adamax": torch.optim.Adamax}
+        optimizer = optimizers[settings.optimizer](
             self.potential.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
         for _ in range(settings.steps):

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
 from methods.base import Losses, Unsupported
 from methods.parts.autoencoding import NetworkAutoencoder, gather
 from methods.parts.divergences import moment_mismatch
-from methods.parts.optimization import Plateau, Schedule, decay, set_learning_rate, update
+from methods.parts.optimization import Plateau, Schedule, adam, decay, set_learning_rate, update
 from methods.parts.priors import FIXED_PRIORS, NormalPrior, PriorName
 
 PosteriorFamily = Literal["deterministic", "gaussian", "additive-noise"]
@@ -73,7 +73,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
         self.draw_weights(self)
         self.code_prior = FIXED_PRIORS[self.prior](self.latent_dim, self.prior_scale)
         self.plateau = Plateau()
-        self.optimizer = optim.Adam(self.parameters(), lr=self.lr, betas=ADAM_BETAS)
+        self.optimizer = adam(self.parameters(), lr=self.lr, betas=ADAM_BETAS)
 
     def draw_weights(self, network: nn.Module) -> None:
         """Draws the weights that `network` starts from, unless they are to be torch's; batch norm's stay 1."""
@@ -117,7 +117,7 @@ class WassersteinAutoencoder(NetworkAutoencoder):
     def prepare(self, batches: Iterator[Tensor]) -> Iterator[Losses]:
         if not self.pretraining_batch:
             return
-        optimizer = optim.Adam(self.encoder.parameters(), lr=self.lr, betas=ADAM_BETAS)
+        optimizer = adam(self.encoder.parameters(), lr=self.lr, betas=ADAM_BETAS)
         for _ in range(PRETRAINING_STEPS):
             images = gather(batches, self.pretraining_batch)
             loss = moment_mismatch(self.draw_codes(images), self.draw_prior(len(images)))

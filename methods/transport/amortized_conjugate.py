@@ -15,7 +15,7 @@ from methods.base import Losses, Sampler, Shape, TransportMap
 from methods.parts.conjugate import LBFGS, conjugate_points
 from methods.parts.icnn import DenseICNN, Potential
 from methods.parts.mlp import DensePotential, ResidualMLP
-from methods.parts.optimization import cosine_decay, set_learning_rate, update
+from methods.parts.optimization import adam, cosine_decay, set_learning_rate, update
 
 PRETRAINING_BOUND = 5.0
 """Both networks learn the identity on the cube of this half-width, as for the authors' W2 benchmark."""
@@ -90,8 +90,8 @@ class AmortizedConjugate(TransportMap):
         self.potential: Potential = _POTENTIALS[potential](self.dim, widths if hidden is None else hidden)
         self.amortizer = ResidualMLP(self.dim, widths if amortizer_hidden is None else amortizer_hidden, nn.ELU)
         betas = (adam_beta1, adam_beta2)
-        self.potential_optimizer = torch.optim.Adam(self.potential.parameters(), lr=lr, betas=betas)
-        self.amortizer_optimizer = torch.optim.Adam(self.amortizer.parameters(), lr=lr, betas=betas)
+        self.potential_optimizer = adam(self.potential.parameters(), lr=lr, betas=betas)
+        self.amortizer_optimizer = adam(self.amortizer.parameters(), lr=lr, betas=betas)
         self.steps_taken = 0
 
     def push(self, points: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class AmortizedConjugate(TransportMap):
     def prepare(self, source: Sampler, target: Sampler) -> Iterator[Losses]:
         """Trains ∇f and h to be the identity, on uniform points."""
         networks = [*self.potential.parameters(), *self.amortizer.parameters()]
-        optimizer = torch.optim.Adam(networks, lr=PRETRAINING_LR)
+        optimizer = adam(networks, lr=PRETRAINING_LR)
         for _ in range(self.pretrain_steps):
             points = torch.rand(self.batch_size_pretrain, self.dim, device=networks[0].device)
             points = PRETRAINING_BOUND * (2 * points - 1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from methods.base import Losses, Shape
 from methods.parts.icnn import Potential
 from methods.parts.mlp import DensePotential
-from methods.parts.optimization import cosine_decay, set_learning_rate
+from methods.parts.optimization import adam, cosine_decay, set_learning_rate
 from methods.parts.potentials import PotentialPair, Pretraining
 
 
@@ -73,8 +73,8 @@ class ExpectileNOT(PotentialPair):
         self.expectile_weight = expectile_weight
         self.lr, self.lr_floor = lr, lr_floor
         betas = (adam_beta1, adam_beta2)
-        self.optimizer = torch.optim.Adam(self.potential.parameters(), lr=lr, betas=betas)
-        self.conjugate_optimizer = torch.optim.Adam(self.conjugate.parameters(), lr=lr, betas=betas)
+        self.optimizer = adam(self.potential.parameters(), lr=lr, betas=betas)
+        self.conjugate_optimizer = adam(self.conjugate.parameters(), lr=lr, betas=betas)
         self.steps_taken = 0
 
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from methods.base import Losses, Sampler, Shape, TransportMap, Unsupported
 from methods.parts.divergences import squared_distances
 from methods.parts.networks import dense_layers
+from methods.parts.optimization import adam
 from methods.parts.potentials import PotentialPair, Pretraining, benchmark_potential
 
 LINEAR_FROM = 30.0
@@ -142,8 +143,8 @@ class BarycentricSolver(TransportMap):
         self.target_potential = dense_layers([self.dim, *potential_hidden, 1], nn.ReLU)
         self.map = dense_layers([self.dim, *map_hidden, self.dim], nn.ReLU)
         duals = [*self.source_potential.parameters(), *self.target_potential.parameters()]
-        self.dual_optimizer = torch.optim.Adam(duals, lr=lr, amsgrad=True)
-        self.map_optimizer = torch.optim.Adam(self.map.parameters(), lr=lr, amsgrad=True)
+        self.dual_optimizer = adam(duals, lr=lr, amsgrad=True)
+        self.map_optimizer = adam(self.map.parameters(), lr=lr, amsgrad=True)
         self.steps_taken = 0
 
     def push(self, points: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class GradientSolver(PotentialPair):
             pretraining=Pretraining(steps=pretrain_steps),
         )
         self.regularizer = regularizer
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=lr)
+        self.optimizer = adam(self.parameters(), lr=lr)
 
     def train_step(self, source_points: Tensor, target_points: Tensor) -> Losses:
         """One update of both; "dual" is the objective without ½E[‖X‖² + ‖Y‖²], which makes it minus ½W₂² at ε = 0."""

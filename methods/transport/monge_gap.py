@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from methods.base import Losses, Shape, TransportMap
 from methods.parts.divergences import squared_distances
 from methods.parts.mlp import ResidualMLP
-from methods.parts.optimization import update
+from methods.parts.optimization import adam, update
 
 MARGINAL_TOLERANCE = 1e-3
 """Sinkhorn's iterations end once the marginals are this close in L1 norm, as in the authors' library."""
@@ -69,7 +69,7 @@ class MongeGap(TransportMap):
         self.gap_epsilon = gap_epsilon
         self.sinkhorn_iterations = sinkhorn_iterations
         self.map = ResidualMLP(self.dim, hidden, nn.GELU)
-        self.optimizer = torch.optim.Adam(self.map.parameters(), lr=lr)
+        self.optimizer = adam(self.map.parameters(), lr=lr)
 
     def push(self, points: Tensor) -> Tensor:
         return self.map(points)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from methods.base import Losses, Shape, TransportMap
 from methods.parts.divergences import squared_distances
 from methods.parts.networks import dense_layers
-from methods.parts.optimization import update
+from methods.parts.optimization import adam, update
 
 MAX_PIVOTS = 10_000_000
 """Of the exact solver, whose default stops before the optimum from about 2,000 points on."""
@@ -62,7 +62,7 @@ class OTCFM(TransportMap):
         self.sigma = sigma
         self.integration_steps = integration_steps
         self.velocity = dense_layers([self.dim + 1, *hidden, self.dim], nn.SELU)
-        self.optimizer = torch.optim.Adam(self.velocity.parameters(), lr=lr)
+        self.optimizer = adam(self.velocity.parameters(), lr=lr)
 
     def push(self, points: Tensor) -> Tensor:
         return self._flow(points, start=0.0, end=1.0)
