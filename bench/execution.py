@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS
 from bench.errors import UserError
 from bench.identity import Trial
+from bench.packs import Pack
 from bench.placement import Node, fits, misfit
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError, ray_session
-from bench.storage.store import Store
+from bench.storage.store import Store, StoreError
+from bench.training import Report
 from bench.trial import Outcome, missing_row
-from datasets.cache import data_root as default_root
+from datasets.root import data_root as default_root
 
 if TYPE_CHECKING:
     from bench.ray_trials import Work
@@ -86,20 +88,21 @@ class _Told:
         self.display.ended(trial, outcome)
 
 
-def execute(trials: Sequence[Trial], store: Store, data_root: Path, display: Display, way: Way) -> bool:
-    """Runs the trials; afterwards each has a row. Returns whether it ran to the end rather than being interrupted.
+def execute(packs: Sequence[Pack], store: Store, data_root: Path, display: Display, way: Way) -> bool:
+    """Runs the trials of all packs; afterwards each has a row. Returns whether it ran to the end rather than being
+    interrupted.
 
     Trials that ask for more than any machine has are not run: their rows say so.
 
     Raises RaySessionError where Ray cannot start, and then no row is written; StoreError where results cannot be.
     """
     run = _run_ray if way.executor == "ray" else _run_inline
-    before = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
+    before = {trial: store.stamp(trial.sweep, trial.id) for pack in packs for trial in pack}
     told = _Told(display)
     unwritten = Outcome("lost", "WorkerDied", "its process died, again and again, before it could write a row")
     try:
         with terminate_as_interrupt():
-            run(trials, store, data_root, told, way)
+            run(packs, store, data_root, told, way)
     except KeyboardInterrupt:
         unwritten = Outcome("interrupted", "KeyboardInterrupt", "the run was interrupted before it ended")
     except BaseException as error:
@@ -111,41 +114,53 @@ def execute(trials: Sequence[Trial], store: Store, data_root: Path, display: Dis
     return unwritten.status != "interrupted"
 
 
-def _run_inline(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told, way: Way) -> None:
+def _run_inline(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, way: Way) -> None:
     import torch
 
     here: Node = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
-    known = {trial: store.stamp(trial.sweep, trial.id) for trial in trials}
-    for trial in trials:
-        status = store.status(trial.sweep, trial.id)
-        if status == "ok" and store.stamp(trial.sweep, trial.id) != known[trial]:
-            told.ended(trial, Outcome(status))  # another run has done it meanwhile
-            continue
-        if not fits(trial.resources, [here]):
-            _refuse(trial, [here], told)
-            continue
-        told.started(trial)
+    known = {trial: store.stamp(trial.sweep, trial.id) for pack in packs for trial in pack}
 
-        def report(stage: str, step: int, planned: int | None, loss: float, trial: Trial = trial) -> None:
-            told.display.advanced(trial, stage, step, planned, loss)
+    def report(trial: Trial) -> Report:
+        return lambda stage, step, planned, loss: told.display.advanced(trial, stage, step, planned, loss)
 
-        # Through the record, as a worker gets it.
-        again = Trial.from_record(trial.to_record())
-        told.ended(trial, run_prepared(again, store, data_root, report, way.checkpoint_seconds, download=way.prepare))
+    for pack in packs:
+        left = []
+        for trial in pack:
+            status = store.status(trial.sweep, trial.id)
+            if status == "ok" and store.stamp(trial.sweep, trial.id) != known[trial]:
+                told.ended(trial, Outcome(status))  # another run has done it meanwhile
+            else:
+                left.append(trial)
+        if left and not fits(left[0].resources, [here]):
+            _refuse(left, [here], told)
+        elif left:
+            for trial in left:
+                told.started(trial)
+            outcomes = run_prepared(
+                [Trial.from_record(trial.to_record()) for trial in left],  # through the record, as a worker gets it
+                store,
+                data_root,
+                [report(trial) for trial in left],
+                told.display.noted,
+                way.checkpoint_seconds,
+                download=way.prepare,
+            )
+            for trial, outcome in zip(left, outcomes, strict=True):
+                told.ended(trial, outcome)
 
 
-def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told, way: Way) -> None:
-    with ray_session(way.address, {trial.method.name for trial in trials}) as joined:
+def _run_ray(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, way: Way) -> None:
+    with ray_session(way.address, {pack[0].method.name for pack in packs}) as joined:
         from bench import ray_trials
 
         # Without --data, each node of a cluster uses the folder that is its own.
         data = None if data_root == default_root().resolve() else str(data_root)
         work = ray_trials.Work(
-            store.location, store.mark() if joined else None, data, way.checkpoint_seconds, way.prepare
+            store.location, store.mark() if joined else None, store.marked, data, way.checkpoint_seconds, way.prepare
         )
         if joined:
             ray_trials.check_nodes(work)
-        waiting, rounds = list(trials), Counter[Trial]()
+        waiting, rounds = list(packs), Counter[Pack]()
         deadline: float | None = None
         while waiting:
             nodes = ray_trials.nodes()
@@ -153,16 +168,16 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told
                 raise RaySessionError(
                     "Ray's processes here have died, for want of memory perhaps; the same command goes on"
                 )
-            ready = [trial for trial in waiting if fits(trial.resources, nodes.values())]
+            ready = [pack for pack in waiting if fits(pack[0].resources, nodes.values())]
             if not ready:
                 if deadline is None:
                     deadline = time.monotonic() + (way.wait_seconds if joined else 0.0)
                     if joined:
                         _say_waiting(waiting, nodes.values(), told, way)
-                        ray_trials.ask_for([trial.resources for trial in waiting[:1]])
+                        ray_trials.ask_for([waiting[0][0].resources])
                 if time.monotonic() >= deadline:
-                    for trial in waiting:
-                        _refuse(trial, nodes.values(), told)
+                    for pack in waiting:
+                        _refuse(pack, nodes.values(), told)
                     return
                 time.sleep(POLL_SECONDS)
                 continue
@@ -171,49 +186,70 @@ def _run_ray(trials: Sequence[Trial], store: Store, data_root: Path, told: _Told
             chunk = ready[: max(CHUNK, int(CHUNKS_OF_SLOTS * cpus))]
             told.begun.clear()
             broken = _fit(chunk, store, work, told)
-            left = {trial for trial in chunk if trial not in told.outcomes}
-            rounds.update(left & told.begun)
+            left = {pack for pack in chunk if any(trial not in told.outcomes for trial in pack)}
+            begun = {pack for pack in left if pack[0] in told.begun}
+            rounds.update(begun)
             gone = bool(nodes.keys() - ray_trials.nodes().keys())
             # A process that dies twice on nodes that stay would die again.
-            again = {t for t in left if (gone or broken or t not in told.begun) and rounds[t] < ROUNDS}
+            again = {pack for pack in left if (gone or broken or pack not in begun) and rounds[pack] < ROUNDS}
             done = set(chunk) - again
-            waiting = [trial for trial in waiting if trial not in done]
+            waiting = [pack for pack in waiting if pack not in done]
 
 
-def _fit(chunk: Sequence[Trial], store: Store, work: Work, told: _Told) -> bool:
-    """Runs trials through Ray; returns whether Ray gave up on them, in part or all."""
+def _fit(chunk: Sequence[Pack], store: Store, work: Work, told: _Told) -> bool:
+    """Runs trials through Ray; returns whether Ray gave up on them, in part or all.
+
+    Raises StoreError where a worker cannot write its results and this process neither: nor could the next trial.
+    """
     from bench import ray_trials
 
-    ours = {(trial.sweep, trial.id): trial for trial in chunk}
+    refused: list[StoreError] = []
+    ours = {(trial.sweep, trial.id): trial for pack in chunk for trial in pack}
 
     def tell(event: tuple[Any, ...]) -> None:
         kind, key, *rest = event
-        if kind == "started":
+        if kind == "noted":
+            told.display.noted(key)
+        elif kind == "started":
             told.started(ours[key])
         elif kind == "advanced":
             told.display.advanced(ours[key], *rest)
         else:
-            told.ended(ours[key], Outcome(*rest))
+            outcome = Outcome(*rest)
+            told.ended(ours[key], outcome)
+            if outcome.error_type == StoreError.__name__:
+                try:
+                    store.check_there()
+                    store.check_writable()
+                except StoreError as error:
+                    refused.append(error)
+                    raise  # Tune makes another error of it
 
-    runs = [{"trial": trial.to_record(), "known": store.fingerprint(trial.sweep, trial.id)} for trial in chunk]
+    runs = [
+        [{"trial": trial.to_record(), "known": store.fingerprint(trial.sweep, trial.id)} for trial in pack]
+        for pack in chunk
+    ]
     try:
         ray_trials.fit(runs, work, tell)
     except ray_trials.FitError as error:
+        if refused:
+            raise refused[0] from error
         if not told.begun:
             raise RaySessionError(f"Ray runs nothing: {error}") from error
         return True
     return False
 
 
-def _say_waiting(waiting: Sequence[Trial], nodes: Collection[Node], told: _Told, way: Way) -> None:
+def _say_waiting(waiting: Sequence[Pack], nodes: Collection[Node], told: _Told, way: Way) -> None:
     told.display.noted(
-        f"{len(waiting)} trials wait for a node, at most {way.wait_seconds / 60:g} minutes: "
-        + misfit(waiting[0].sweep, waiting[0].resources, nodes)
+        f"{sum(map(len, waiting))} trials wait for a node, at most {way.wait_seconds / 60:g} minutes: "
+        + misfit(waiting[0][0].sweep, waiting[0][0].resources, nodes)
     )
 
 
-def _refuse(trial: Trial, nodes: Collection[Node], told: _Told) -> None:
-    told.ended(trial, Outcome("lost", "ResourcesUnavailable", misfit(trial.sweep, trial.resources, nodes)))
+def _refuse(pack: Sequence[Trial], nodes: Collection[Node], told: _Told) -> None:
+    for trial in pack:
+        told.ended(trial, Outcome("lost", "ResourcesUnavailable", misfit(trial.sweep, trial.resources, nodes)))
 
 
 def _reconcile(before: Mapping[Trial, Any], store: Store, told: _Told, outcome: Outcome) -> None:

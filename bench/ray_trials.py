@@ -8,7 +8,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from bench.placement import Node, fits, request
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError
 from bench.storage.mirror import open_store
-from bench.storage.store import MARK
-from datasets.cache import data_root
+from bench.storage.store import MARK, StoreError
+from bench.training import Report
+from datasets.root import data_root
 
 REPORT_SECONDS = 2.0
 """How often a worker tells the driver of its progress: often enough to watch, too seldom to be a load."""
@@ -34,7 +35,9 @@ CHECK_SECONDS = 120.0
 """In which a node that is asked for its folders has to answer; starting a process with the code takes some."""
 
 Tell = Callable[[tuple[Any, ...]], None]
-"""Takes ("started" | "advanced" | "ended", (sweep, trial_id), …)."""
+"""Takes ("started" | "advanced" | "ended", (sweep, trial_id), …), or ("noted", text)."""
+Runs = Sequence[Sequence[Mapping[str, Any]]]
+"""Packs of {"trial": the trial's record, "known": the fingerprint of the rows it has from before the run}."""
 
 
 class FitError(Exception):
@@ -46,11 +49,13 @@ class Work:
     """What a worker needs to know of a run.
 
     results: folder or URL. mark: what lies in the folder's file of MARK; None where that is not to be looked at.
+    marked: whether there is such a file; where it has gone, so has the folder.
     data: None for the data folder that is each node's own. prepare: whether to download what a dataset lacks.
     """
 
     results: str
     mark: str | None
+    marked: bool
     data: str | None
     checkpoint_seconds: float
     prepare: bool
@@ -104,16 +109,11 @@ def check_nodes(work: Work) -> None:
             continue  # the node has gone meanwhile
 
 
-def fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
-    """Runs trials to their ends, each at most twice where its process dies.
+def fit(runs: Runs, work: Work, tell: Tell) -> None:
+    """Runs packs of trials to their ends, each at most twice where its process dies.
 
     Ends before that when no node is left that could take any of those that have not ended.
-
-    Args:
-        runs: {"trial": the trial's record, "known": the fingerprint of the rows it has from before the run}.
-
-    Raises:
-        FitError: Ray gave up on all of them.
+    Raises FitError where Ray gives up on all of them.
     """
     try:
         if ray.util.client.ray.is_connected():
@@ -124,7 +124,7 @@ def fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
         raise FitError(str(error)) from error
 
 
-def _fit_on_head(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
+def _fit_on_head(runs: Runs, work: Work, tell: Tell) -> None:
     """A fit beside the cluster's head, for a driver outside of the cluster."""
     events = Queue(actor_options={"num_cpus": 0})
     there = ray.remote(num_cpus=0, max_retries=0, resources={"node:__internal_head__": 0.001})(_fit)
@@ -140,14 +140,14 @@ def _fit_on_head(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> N
     ray.get(running)
 
 
-def _fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
-    watch = _Watch([run["trial"] for run in runs], tell)
-    on_gpu = any(run["trial"]["resources"]["gpus"] for run in runs)
+def _fit(runs: Runs, work: Work, tell: Tell) -> None:
+    watch = _Watch([run["trial"] for pack in runs for run in pack], tell)
+    on_gpu = any(pack[0]["trial"]["resources"]["gpus"] for pack in runs)
     with tempfile.TemporaryDirectory(prefix="bench-ray-", ignore_cleanup_errors=True) as scratch:
         tune.Tuner(
             tune.with_resources(_worker, _placement),
             # As texts: Tune copies the whole grid for each trial, which of nested records takes longer than the trials.
-            param_space={"run": tune.grid_search([json.dumps(run) for run in runs]), "work": asdict(work)},
+            param_space={"runs": tune.grid_search([json.dumps(pack) for pack in runs]), "work": asdict(work)},
             # Reused processes save two seconds a trial; on a GPU they would keep memory, so there each is fresh.
             tune_config=tune.TuneConfig(reuse_actors=not on_gpu, trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(
@@ -163,11 +163,12 @@ def _fit(runs: Sequence[Mapping[str, Any]], work: Work, tell: Tell) -> None:
 
 
 def _placement(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    return tune.PlacementGroupFactory([request(Resources(**_record(config)["resources"]))])
+    return tune.PlacementGroupFactory([request(Resources(**_records(config)[0]["resources"]))])
 
 
-def _record(config: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(config["run"])["trial"]
+def _records(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of the trials of a pack."""
+    return [run["trial"] for run in json.loads(config["runs"])]
 
 
 def _misplaced(work: Work) -> str | None:
@@ -175,29 +176,45 @@ def _misplaced(work: Work) -> str | None:
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
-    """Runs one trial in a process of Ray's; its result is only for the display, rows are the truth."""
-    run, work = json.loads(config["run"]), Work(**config["work"])
-    trial = Trial.from_record(run["trial"])
+    """Runs the trials of a pack in a process of Ray's; its result is only for the display, rows are the truth."""
+    runs, work = json.loads(config["runs"]), Work(**config["work"])
+    trials = [Trial.from_record(run["trial"]) for run in runs]
     if misplaced := work.misplaced():
-        return {"status": "lost", "error_type": "ResultsNotShared", "error": misplaced}
+        return {"outcomes": [("lost", "ResultsNotShared", misplaced) for _ in trials]}
     store = open_store(work.results)
-    store.fetch(trial.sweep, trial.id)
-    if store.fingerprint(trial.sweep, trial.id) != run["known"]:
-        # Its process died after it had written its rows and before it could say so.
-        return {"status": store.status(trial.sweep, trial.id), "error_type": None, "error": None}
+    store.marked = work.marked
+    left = []
+    for trial, run in zip(trials, runs, strict=True):
+        store.fetch(trial.sweep, trial.id)
+        if store.fingerprint(trial.sweep, trial.id) in (None, run["known"]):
+            left.append(trial)  # else its process died after it had written its rows and before it could say so
     data = Path(work.data) if work.data else data_root().resolve()
+    notes: list[str] = []
     last = time.monotonic()
 
-    def report(stage: str, step: int, planned: int | None, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_SECONDS:
-            last = time.monotonic()
-            tune.report({"stage": stage, "step": step, "planned": planned, "loss": loss})
+    def report(at: int) -> Report:
+        def tell(stage: str, step: int, planned: int | None, loss: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= REPORT_SECONDS:
+                last = time.monotonic()
+                tune.report({"at": at, "stage": stage, "step": step, "planned": planned, "loss": loss})
 
-    outcome = run_prepared(trial, store, data, report, work.checkpoint_seconds, download=work.prepare)
+        return tell
+
+    reports = [report(trials.index(trial)) for trial in left]
+    try:
+        outcomes = (
+            run_prepared(left, store, data, reports, notes.append, work.checkpoint_seconds, download=work.prepare)
+            if left
+            else []
+        )
+    except StoreError as error:
+        return {"outcomes": [("lost", StoreError.__name__, str(error)) for _ in trials], "notes": notes}
     if unsent := store.unsent():
-        return {"status": "lost", "error_type": "NotUploaded", "error": f"{platform.node()}: {unsent}"}
-    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
+        return {"outcomes": [("lost", "NotUploaded", f"{platform.node()}: {unsent}") for _ in trials], "notes": notes}
+    ended = {trial: astuple(outcome) for trial, outcome in zip(left, outcomes, strict=True)}
+    before = {trial: (store.status(trial.sweep, trial.id), None, None) for trial in trials if trial not in ended}
+    return {"outcomes": [{**before, **ended}[trial] for trial in trials], "notes": notes}
 
 
 class _Watch(tune.Callback):
@@ -211,20 +228,26 @@ class _Watch(tune.Callback):
         return tune.Callback, ()  # Tune saves callbacks with the experiment; a terminal cannot be saved
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.tell(("started", _key(_record(trial.config))))
+        for record in _records(trial.config):
+            self.tell(("started", _key(record)))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        key = _key(_record(trial.config))
+        keys = [_key(record) for record in _records(trial.config)]
         if "stage" in result:
+            key = keys[result["at"]]
             self.tell(("advanced", key, result["stage"], result["step"], result["planned"], result["loss"]))
-        elif "status" in result:
-            self.open.pop(key, None)
-            self.tell(("ended", key, result["status"], result["error_type"], result["error"]))
+        elif "outcomes" in result:
+            for note in result.get("notes", ()):
+                self.tell(("noted", note))
+            for key, outcome in zip(keys, result["outcomes"], strict=True):
+                self.open.pop(key, None)
+                self.tell(("ended", key, *outcome))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.open.pop(_key(_record(trial.config)), None)
+        for record in _records(trial.config):
+            self.open.pop(_key(record), None)
 
 
 class _NoNode(tune.Stopper):
