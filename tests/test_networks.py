@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.networks import Logit, Network, build_decoder, build_encoder, dense_layers
+from methods.parts.networks import ChannelsLast, Logit, Network, build_decoder, build_encoder, dense_layers
 from methods.parts.optimization import Plateau, decay
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
@@ -96,8 +96,10 @@ def test_doublings_of_dcgan_are_the_transposes_of_its_convolutions(side: int) ->
 
 def test_the_order_of_batch_norm_is_each_papers() -> None:
     conv = [type(m) for m in build_encoder("conv", (1, 28, 28), 2, width=4, batch_norm=True)]
+    conv.remove(ChannelsLast)
     assert conv[1:4] == [nn.Conv2d, nn.SiLU, nn.BatchNorm2d]
     dcgan = [type(m) for m in build_encoder("dcgan", (1, 28, 28), 2, width=4, batch_norm=True)]
+    dcgan.remove(ChannelsLast)
     assert dcgan[1:4] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     mlp = [type(m) for m in build_encoder("mlp", (1, 28, 28), 2, width=4, batch_norm=True)]
     assert mlp[1:4] == [nn.Linear, nn.BatchNorm1d, nn.ReLU]
@@ -172,3 +174,19 @@ def test_plateaus_lower_learning_rates_to_a_millionth_at_most() -> None:
 
 def test_a_constant_learning_rate_stays() -> None:
     assert decay("constant", 99, 100) == 1
+
+
+@pytest.mark.parametrize("network", ["conv", "dcgan", "dcgan-plain"])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_convolutions_but_the_first_see_channels_side_by_side(shape: tuple[int, int, int], network: Network) -> None:
+    encoder = build_encoder(network, shape, 6, width=4, batch_norm=True)
+    decoder = build_decoder(network, shape, 3, width=4, batch_norm=True)
+    seen = []
+    for layer in (*encoder, *decoder):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(torch.rand(2, *shape))
+    decoder(torch.randn(2, 3))
+    _, *others = seen
+    assert len(others) >= 3
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images in others)

@@ -27,6 +27,9 @@ from torch import Tensor, nn
 Network = Literal["conv", "dcgan", "dcgan-plain", "mlp"]
 ImageShape = tuple[int, int, int]
 
+AFTER_FIRST_CONVOLUTION = 2
+"""Where an encoder's channels are brought together: an image's single channel would hide how it is laid out."""
+
 
 def build_encoder(
     network: Network, image_shape: ImageShape, outputs: int, *, width: int, batch_norm: bool
@@ -66,6 +69,13 @@ class Logit(nn.Module):
         return torch.logit(images, eps=self.eps)
 
 
+class ChannelsLast(nn.Module):
+    """Lays images out with all channels of a pixel side by side: convolutions on a CPU are faster on them."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images if images.is_cuda else images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 def _conv_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: bool) -> nn.Sequential:
     grid, halvings = _halve(image_shape, "conv", largest=7)
     filters = [width * 2**i for i in range(halvings)]
@@ -73,6 +83,7 @@ def _conv_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm:
     for inputs, features in pairwise([image_shape[0], *filters]):
         layers += [nn.Conv2d(inputs, features, 4, stride=2, padding=1, padding_mode="replicate"), nn.SiLU()]
         layers += _norm(nn.BatchNorm2d, features, batch_norm)
+    layers.insert(AFTER_FIRST_CONVOLUTION, ChannelsLast())
     head = dense_layers([filters[-1] * grid**2, 8 * width, outputs], nn.SiLU)
     return nn.Sequential(*layers, nn.Flatten(), *head)
 
@@ -81,7 +92,7 @@ def _conv_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_no
     grid, halvings = _halve(image_shape, "conv", largest=7)
     filters = [width * 2**i for i in reversed(range(halvings))]
     stem = dense_layers([latent_dim, 8 * width, filters[0] * grid**2], nn.SiLU)
-    layers: list[nn.Module] = [*stem, nn.SiLU(), nn.Unflatten(1, (filters[0], grid, grid))]
+    layers: list[nn.Module] = [*stem, nn.SiLU(), nn.Unflatten(1, (filters[0], grid, grid)), ChannelsLast()]
     for inputs, features in pairwise(filters):
         layers += [nn.ConvTranspose2d(inputs, features, 4, stride=2, padding=1), nn.SiLU()]
         layers += _norm(nn.BatchNorm2d, features, batch_norm)
@@ -98,6 +109,7 @@ def _dcgan_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm
         layers += [nn.ZeroPad2d((before, after) * 2), nn.Conv2d(inputs, features, kernel, stride=2)]
         layers += [*_norm(nn.BatchNorm2d, features, batch_norm), nn.ReLU()]
         side = math.ceil(side / 2)  # odd sides are halved upwards: 28, 14, 7, 4, 2
+    layers.insert(AFTER_FIRST_CONVOLUTION, ChannelsLast())
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * width * side**2, outputs))
 
 
@@ -118,7 +130,7 @@ def _doublings(
     channels, size, _ = image_shape
     kernel = _dcgan_kernel(size)
     layers: list[nn.Module] = [nn.Linear(latent_dim, filters[0] * grid**2), nn.ReLU()]
-    layers.append(nn.Unflatten(1, (filters[0], grid, grid)))
+    layers += [nn.Unflatten(1, (filters[0], grid, grid)), ChannelsLast()]
     side = grid
     for inputs, features in pairwise(filters):
         side *= 2
