@@ -16,19 +16,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from datasets.base import SPLITS, DataError, Dataset, ImageDataset, ImageSplit, PairDataset, Supplies
 from datasets.downloads import MOVE_ELSEWHERE, GetFile, by_hand, local, locked, unfinished, writing
+from datasets.root import data_root as data_root
 
 MANIFEST = "manifest.json"
-
-
-def data_root() -> Path:
-    """The folder of all data: the environment variable BENCH_DATA, else ~/.cache/ot-bench."""
-    return Path(os.environ.get("BENCH_DATA") or Path.home() / ".cache" / "ot-bench").expanduser()
 
 
 def load_splits(
@@ -211,7 +208,7 @@ def _write(entry: Entry, built: Mapping[str, np.ndarray]) -> None:
             facts = {}
             for name, array in built.items():
                 path = part / f"{name}.npy"
-                np.save(path, array)
+                _save(path, array)
                 facts[path.name] = {
                     "shape": array.shape,
                     "dtype": str(array.dtype),
@@ -227,6 +224,12 @@ def _write(entry: Entry, built: Mapping[str, np.ndarray]) -> None:
                 raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        # Not as a file of the operating system's, to which NumPy writes and hides what the disk says.
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 def _open(entry: Entry) -> dict[str, np.ndarray] | None:

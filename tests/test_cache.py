@@ -232,13 +232,13 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
 
 
 def _die_after_the_first_array(root: Path) -> None:
-    save = np.save
+    save = cache._save
 
     def save_and_die(path: Path, array: np.ndarray) -> None:
         save(path, array)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    cache.np.save = save_and_die  # type: ignore[assignment]  # in a process of its own, which dies of it
+    cache._save = save_and_die  # in a process of its own, which dies of it
     load_splits(Ramps(), {"size": 4}, root)
 
 
@@ -261,7 +261,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(ramps: Ramps, tmp_path: Path, m
     def full(path: Path, array: np.ndarray) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(cache.np, "save", full)
+    monkeypatch.setattr(cache, "_save", full)
     with pytest.raises(DataError, match=r"cannot write .*ramps.*: No space left on device\. Set BENCH_DATA"):
         load_splits(ramps, {"size": 4}, tmp_path)
     assert entries(tmp_path) == []
