@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import bench.checkpointing.checkpoints
+from bench.cli import main
 from bench.identity import Trial
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
@@ -297,16 +299,15 @@ def test_a_process_killed_by_the_kernel_goes_on_bitwise(
     path = sweeps_file(f"[sweep.{sweep}]\n{kind}\nbatch_size = 32\nseeds = 1\n{option}\n")
     (trial,) = load_sweeps(path, "quick")[0].trials()
 
-    def start(folder: Path, seconds: float) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "bench", "run", str(path), "--results", str(folder), "--executor", "inline"]
-        return subprocess.Popen(
-            [*command, "--checkpoint-seconds", str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+    def arguments(folder: Path, seconds: float) -> list[str]:
+        where = ["--results", str(folder), "--executor", "inline"]
+        return ["run", str(path), *where, "--checkpoint-seconds", str(seconds)]
 
     killed, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
     checkpoint, written = killed.checkpoint_path(trial.sweep, trial.id), 0
     for _ in range(2):
-        process = start(killed.root, 0.05)
+        command = [sys.executable, "-m", "bench", *arguments(killed.root, 0.05)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 120
         while not checkpoint.exists() or checkpoint.stat().st_mtime_ns <= written:
             assert process.poll() is None, process.communicate()[0].decode()
@@ -316,9 +317,9 @@ def test_a_process_killed_by_the_kernel_goes_on_bitwise(
         process.communicate()
         written = checkpoint.stat().st_mtime_ns
     assert killed.status(trial.sweep, trial.id) is None
-    for folder, seconds in ((killed, 60), (whole, 0)):
-        process = start(folder.root, seconds)
-        printed = process.communicate(timeout=240)[0].decode()
-        assert process.returncode == 0, printed
-        assert "anew" not in printed
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*begins anew")
+        assert main(arguments(killed.root, 60)) == 0
+    assert killed.trial_rows(trial.sweep, trial.id)[0]["resumed"] == 2
+    assert main(arguments(whole.root, 0)) == 0
     assert_same_numbers(killed, whole, trial)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.cli import main
 from bench.storage.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -27,8 +28,12 @@ methods."tests.faulty:Slow" = {}
 """
 
 
+def arguments(path: Path, results: Path) -> list[str]:
+    return ["run", str(path), "--results", str(results), "--executor", "inline"]
+
+
 def start(path: Path, results: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bench", "run", str(path), "--results", str(results), "--executor", "inline"]
+    command = [sys.executable, "-m", "bench", *arguments(path, results)]
     # A shell's background jobs ignore Ctrl-C, and hand that down: a run started at a prompt does not.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -42,6 +47,15 @@ def numbers(results: Path) -> pd.DataFrame:
     return frame[["trial_id", "status", "metric", "value", "steps"]]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The numbers of a run that nobody kills."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "sweeps.toml").write_text(SWEEPS)
+    assert main(arguments(folder / "sweeps.toml", folder)) == 0
+    return numbers(folder)
+
+
 @pytest.mark.parametrize(
     ("kill", "exit_status", "left"),
     [
@@ -52,7 +66,13 @@ def numbers(results: Path) -> pd.DataFrame:
     ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
 def test_a_killed_run_keeps_what_it_finished_and_the_next_equals_an_uninterrupted_one(
-    sweeps_file: Callable[[str], Path], tmp_path: Path, kill: signal.Signals, exit_status: int, left: set[str]
+    whole: pd.DataFrame,
+    sweeps_file: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kill: signal.Signals,
+    exit_status: int,
+    left: set[str],
 ) -> None:
     path = sweeps_file(SWEEPS)
     killed = start(path, tmp_path / "killed")
@@ -69,12 +89,7 @@ def test_a_killed_run_keeps_what_it_finished_and_the_next_equals_an_uninterrupte
     assert found.problems == []
     assert set(found.rows["status"]) == left
 
-    again = start(path, tmp_path / "killed")
-    printed, _ = again.communicate(timeout=60)
-    assert again.returncode == 0, printed
+    assert main(arguments(path, tmp_path / "killed")) == 0
     finished = int((found.rows["status"] == "ok").sum())
-    assert f"{3 - finished} trials to run, {finished} already done" in printed
-
-    whole = start(path, tmp_path / "whole")
-    whole.communicate(timeout=60)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), numbers(tmp_path / "whole"))
+    assert f"{3 - finished} trials to run, {finished} already done" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(numbers(tmp_path / "killed"), whole)
