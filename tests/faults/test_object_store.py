@@ -26,7 +26,7 @@ kind = "transport"
 metrics = ["l2-uvp", "cosine"]
 batch_size = 16
 steps = 5
-seeds = 4
+seeds = 3
 datasets.gaussians = { dim = 2 }
 methods."tests.faulty:Shift" = {}
 methods.linear = {}
@@ -74,7 +74,7 @@ def test_with_one_request_in_five_failing_a_sweep_completes_and_another_machine_
     there = local_results(url)
     assert there.is_relative_to(tmp_path / "there")
     pd.testing.assert_frame_equal(numbers(there), numbers(tmp_path / "undisturbed"))
-    assert len(list((there / "artifacts").glob("*/*.safetensors"))) == 8
+    assert len(list((there / "artifacts").glob("*/*.safetensors"))) == 6
     before = (there / "rows").stat()
     assert main(["run", str(path), "--executor", "inline", "--results", url]) == 0  # nothing is run again
     assert (there / "rows").stat().st_mtime_ns == before.st_mtime_ns
@@ -90,17 +90,18 @@ def test_what_an_outage_kept_from_the_store_is_kept_here_and_sent_by_the_next_ru
 ) -> None:
     path = sweeps_file(SWEEPS)
     assert main(["run", str(path), "--executor", "inline", "--results", url, "--only", "pairs/linear"]) == 0
-    monkeypatch.setattr(mirror, "PAUSES", ())
     store = open_store(url)
     s3.share = 1.0
-    missing_row(TRIAL, store, Outcome("lost", "WorkerDied", "in the outage"))
-    assert "1 files could not be sent" in (store.unsent() or "")
-    assert main(["run", str(path), "--executor", "inline", "--results", url]) == 2
+    with monkeypatch.context() as impatient:
+        impatient.setattr(mirror, "PAUSES", ())
+        missing_row(TRIAL, store, Outcome("lost", "WorkerDied", "in the outage"))
+        assert "1 files could not be sent" in (store.unsent() or "")
+        assert main(["run", str(path), "--executor", "inline", "--results", url]) == 2
     assert "cannot read s3://" in capsys.readouterr().err
 
     s3.share = 0.2
     assert main(["run", str(path), "--executor", "inline", "--results", url]) == 0
-    assert "4 trials to run, 4 already done" in capsys.readouterr().out
+    assert "3 trials to run, 3 already done" in capsys.readouterr().out
     assert store.unsent() is None
     on_machine("there")
     assert Store(local_results(url)).status(TRIAL.sweep, TRIAL.id) == "lost"
