@@ -37,7 +37,6 @@ from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
 from bench.storage.store import Store, StoreError
 from bench.supplies import DataFolder
-from bench.torchvision_compat import import_torchvision
 from bench.training import (
     DivergedError,
     EarlyStopping,
@@ -163,7 +162,6 @@ class Run:
         away, and goes on when they have been made."""
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("the sweep asks for a GPU and torch sees none; set resources.gpus = 0 to use the CPU")
-        import_torchvision()
         reset_peak_memory(self.device)
         dataset_class = find_dataset(self.trial.dataset.name)
         options = typed(self.trial.dataset.options, options_of(dataset_class))
