@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench.storage import reading
+from bench.storage import store as store_module
+from bench.storage.files import replacing
 from bench.storage.schema import CURVE_SCHEMA, MIGRATIONS, ROW_SCHEMA, SCHEMA_VERSION
 from bench.storage.store import Store, StoreError
 
@@ -140,6 +146,44 @@ def test_a_plan_is_replaced_or_extended(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said_before_a_run() -> None:
     with pytest.raises(StoreError, match="--results"):
         Store("/proc/nowhere").check_writable()
+
+
+def test_a_run_that_starts_beside_another_can_write_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def then_removed_by_the_other(path: Path) -> Iterator[Path]:
+        with replacing(path) as temporary:
+            yield temporary
+        path.unlink()
+
+    monkeypatch.setattr(store_module, "replacing", then_removed_by_the_other)
+    Store(tmp_path).check_writable()
+
+
+@pytest.mark.parametrize("error", [FileExistsError(), PermissionError(1, "no links on this file system")])
+def test_a_folder_is_marked_once_also_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def link(own: Path, mark: Path) -> None:
+        if isinstance(error, FileExistsError):
+            mark.write_text("the other's")  # which started at the same time
+        raise error
+
+    monkeypatch.setattr(os, "link", link)
+    store = Store(tmp_path)
+    store.check_writable()
+    assert store.mark() == Store(tmp_path).mark() == (tmp_path / ".mark").read_text() != ""
+    assert [path.name for path in tmp_path.iterdir()] == [".mark"]
+
+
+def test_curves_without_points_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    point = {"stage": "train", "step": 1, "seconds": 0.1, "name": "loss", "value": 2.0}
+    path = store.write_curves("s", "a" * 64, [point])
+    pq.write_table(CURVE_SCHEMA.empty_table(), path.with_name("b.parquet"))
+    monkeypatch.setattr(reading, "MANY", 1)
+    store.compact("s")
+    assert (tmp_path / "compact" / "s.curves.parquet").exists()
+    assert store.read_curves()["trial_id"].tolist() == ["a" * 64]
 
 
 def test_an_empty_folder_reads_as_no_rows(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Read = TypeVar("Read")
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` (hidden, so that readers of the folder pass over it), renamed to it at the end."""
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A fresh, hidden folder beside `path`, renamed to it at the end; what was there before is removed."""
-    fresh, old = _beside(path), _beside(path)
+    fresh, old = beside(path), beside(path)
     try:
         fresh.mkdir(parents=True)
         yield fresh
@@ -49,7 +49,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """A name in the same folder that no other process has, hidden from readers."""
     # Not by the process alone: machines that share a folder have processes of the same number.
     return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 

@@ -57,6 +57,8 @@ def read_curve_file(path: Path, stamp: Stamp = (0, 0)) -> Files:
         table = table.select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA).replace_schema_metadata(None)
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise UnreadableError(f"not a file of ours, {one_line(error)}") from error
+    if not table.num_rows:
+        raise UnreadableError("not a file of ours, it has no points")
     if any(table[name].null_count for name in ("stage", "step", "name")):
         raise UnreadableError("not a file of ours, a point has no stage, step or name")
     if set(table["trial_id"].unique().to_pylist()) - {path.stem}:

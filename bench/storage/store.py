@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import UserError
-from bench.storage.files import replacing, replacing_folder
+from bench.storage.files import beside, replacing, replacing_folder
 from bench.storage.metadata import UNREADABLE, members, read_plan, trial_record
 from bench.storage.reading import Results, compact, files_of, read_curves, read_results
 from bench.storage.result_files import UnreadableError, read_row_file, write_file
@@ -87,13 +87,17 @@ class Store:
 
     def mark(self) -> str | None:
         """What the file MARK in the folder holds: by that a machine tells whether it sees this folder or another."""
-        if not (self.root / MARK).exists():
-            own = self.root / f"{MARK}.{os.getpid()}"
+        path = self.root / MARK
+        if not path.exists():
+            own = beside(path)
             own.write_text(uuid.uuid4().hex)
-            with suppress(FileExistsError):
-                os.link(own, self.root / MARK)  # of runs that start together the first makes it, whole
-            own.unlink()
-        return (self.root / MARK).read_text()
+            try:
+                with suppress(FileExistsError):
+                    os.link(own, path)  # of runs that start together the first makes it, whole
+            except OSError:  # a file system without links
+                own.replace(path)
+            own.unlink(missing_ok=True)
+        return path.read_text()
 
     # Writing
 
@@ -103,12 +107,12 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             with replacing(self.root / ".writable") as path:
                 path.write_bytes(bytes(ROOM))
-            (self.root / ".writable").unlink()
+            (self.root / ".writable").unlink(missing_ok=True)  # another run that starts may have been faster
+            self.marked = self.mark() is not None
         except OSError as error:
             raise StoreError(
                 f"results cannot be written to {self.root}: {_reason(error)}; or choose another with --results"
             ) from error
-        self.marked = self.mark() is not None
 
     def check_there(self) -> None:
         """Raises StoreError where the folder is not the one it was, as when its disk is taken away."""
