@@ -161,6 +161,7 @@ def _run_ray(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, 
         if joined:
             ray_trials.check_nodes(work)
         waiting, rounds = list(packs), Counter[Pack]()
+        known = {trial: store.stamp(trial.sweep, trial.id) for pack in packs for trial in pack}
         deadline: float | None = None
         while waiting:
             nodes = ray_trials.nodes()
@@ -194,6 +195,10 @@ def _run_ray(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, 
             again = {pack for pack in left if (gone or broken or pack not in begun) and rounds[pack] < ROUNDS}
             done = set(chunk) - again
             waiting = [pack for pack in waiting if pack not in done]
+            for pack in (pack for pack in chunk if pack in left - again and len(pack) > 1):
+                told.display.noted(f"{len(pack)} trials of {pack[0].sweep} run one by one: their process died, packed")
+                # Of one of them, or for want of memory for all; some may have their rows already.
+                waiting += [(trial,) for trial in pack if store.stamp(trial.sweep, trial.id) == known[trial]]
 
 
 def _fit(chunk: Sequence[Pack], store: Store, work: Work, told: _Told) -> bool:

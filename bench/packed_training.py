@@ -10,24 +10,23 @@ Only methods that leave `train_step` as it is can be packed; see `methods.base`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 from torch.func import functional_call, vmap
-from torch.overrides import TorchFunctionMode
 
 from bench.checkpointing.snapshots import MODULE_INTERNALS, SCALARS, SnapshotError, capture
+from bench.packed_draws import Draw, Recording, Replaying
 from bench.training import calculating
 from methods.base import Losses, Method, descends
 
 Batch = tuple[Tensor, ...]
 
-DRAWS = {torch.randn: True, torch.randn_like: True, torch.rand: False, torch.rand_like: False}
-"""What an objective may draw by, and whether it is normal, else uniform."""
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.Adamax, optim.RMSprop, optim.SGD)
 """Optimizers under which no entry of a parameter depends on another."""
 AGREE = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -62,10 +61,12 @@ class Pack:
         for stream, state in zip(self.streams, states, strict=True):
             stream.set_state(state)
         self.varying = _varying(methods)
+        self.floats: dict[tuple[str, str], list[float]] = {}
+        self.values: dict[tuple[str, str], Tensor] = {}
         self.parameters = _stack([dict(method.named_parameters()) for method in methods])
         self.buffers = _stack([dict(method.named_buffers()) for method in methods])
         self.optimizers = [_StackedOptimizer(self, index) for index in range(len(methods[0].optimizers))]
-        self.draws: list[_Draw] = []
+        self.draws: list[Draw] = []
         self.noise: list[Tensor] = []
         self.started = False
         self.model = _Objective(methods[0])
@@ -74,8 +75,8 @@ class Pack:
     def step(self, batches: Sequence[Batch]) -> list[Losses]:
         """One update of all models, each on its own batch; returns the losses of each, without their gradients.
 
-        Raises PackError at the first update, before anything has changed, where the pack's losses are not those that
-        the models have alone.
+        Raises PackError at the first update, before a parameter has changed, where the pack's losses are not those that
+        the models have alone, and before anything has changed where what they draw cannot be drawn beforehand.
         """
         for method in self.methods:
             method.before_update()
@@ -85,16 +86,16 @@ class Pack:
                 draw.fill(own, stream)
         stacked = tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
         with calculating(self.precision, self.device):
-            losses = self.objective(self.parameters, self.buffers, self.varying, tuple(self.noise), stacked)
-        objective = next(iter(losses.values()))
-        if alone is not None:
-            _require_agreement(objective.detach(), alone, AGREE[self.precision])
-            self.started = True
+            losses = self.objective(self.parameters, self.buffers, self._values(), tuple(self.noise), stacked)
+            objective = next(iter(losses.values()))
+            if alone is not None:
+                _require_agreement(objective.detach(), alone, AGREE[self.precision])
+                self.started = True
+            for parameter in self.parameters.values():
+                parameter.grad = None
+            objective.sum().backward()
         for optimizer in self.optimizers:
             optimizer.sync()
-        for parameter in self.parameters.values():
-            parameter.grad = None
-        objective.sum().backward()
         for optimizer in self.optimizers:
             optimizer.step()
         each = [{name: value.detach()[at] for name, value in losses.items()} for at in range(len(self.methods))]
@@ -117,8 +118,22 @@ class Pack:
     ) -> Losses:
         """The objective of one model, under vmap."""
         named = {f"method.{name}": value for name, value in (*parameters.items(), *buffers.items())}
-        with _attributes(self.methods[0], varying), _Replaying(noise) if noise else nullcontext():
-            return functional_call(self.model, named, batch)
+        replaying = Replaying(self.draws, noise)
+        with _attributes(self.methods[0], varying), replaying if noise else nullcontext():
+            losses = functional_call(self.model, named, batch)
+        replaying.require_end()
+        return losses
+
+    def _values(self) -> dict[tuple[str, str], Tensor]:
+        """The floats that differ as they are now, [S] each: `before_update` may have changed them."""
+        floats = {
+            (name, attribute): [getattr(method.get_submodule(name), attribute) for method in self.methods]
+            for name, attribute in self.varying
+        }
+        if floats != self.floats:
+            like = next(iter(self.parameters.values()))
+            self.floats, self.values = floats, {key: like.new_tensor(values) for key, values in floats.items()}
+        return self.values
 
     def _probe(self, batches: Sequence[Batch]) -> Tensor:
         """Each model's objective alone, [S], and what it draws; streams and buffers are left as they were."""
@@ -128,16 +143,17 @@ class Pack:
             buffers = {name: stack[at].clone() for name, stack in self.buffers.items()}
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 set_global_stream(before, self.device)
-                with _Recording() as recording, calculating(self.precision, self.device):
+                with Recording() as recording, calculating(self.precision, self.device):
                     values.append(next(iter(method.objective(*batch).values())).detach())  # type: ignore[operator]
                 after = global_stream(self.device)
-            for draw in recording.draws:
-                draw.fill(draw.empty(), self.streams[at])
-            if not torch.equal(self.streams[at].get_state(), after):
-                raise PackError("its objective draws random numbers in a way that cannot be packed")
-            self.streams[at].set_state(before)
             for name, value in buffers.items():
                 self.buffers[name][at].copy_(value)
+            for draw in recording.draws:
+                draw.fill(draw.empty(), self.streams[at])
+            again = self.streams[at].get_state()
+            self.streams[at].set_state(before)
+            if not torch.equal(again, after):
+                raise PackError("its objective draws random numbers in a way that cannot be packed")
             drawn.append(recording.draws)
         if any(draws != drawn[0] for draws in drawn):
             raise PackError("its models do not draw the same random numbers")
@@ -147,7 +163,7 @@ class Pack:
 
     def check(self) -> None:
         """Raises PackError where models have come to differ in what their common objective does not know of."""
-        if _varying(self.methods).keys() - self.varying.keys():
+        if _varying(self.methods) - self.varying:
             raise PackError("its models have come to differ in more than parameters and buffers")
 
 
@@ -221,53 +237,6 @@ class _Part:
     leaves: list[Tensor]
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """Numbers that an objective draws at once."""
-
-    normal: bool
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
-
-    def fill(self, out: Tensor, stream: torch.Generator) -> Tensor:
-        return out.normal_(generator=stream) if self.normal else out.uniform_(generator=stream)
-
-    def empty(self, *models: int) -> Tensor:
-        """Memory for the draws of one model, or of several."""
-        room = 1 + sum((length - 1) * step for length, step in zip(self.size, self.stride, strict=True))
-        strides = (*(room for _ in models), *self.stride)
-        return torch.empty_strided((*models, *self.size), strides, dtype=self.dtype, device=self.device)
-
-
-class _Recording(TorchFunctionMode):
-    """Notes what is drawn within its block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.draws: list[_Draw] = []
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if function in DRAWS and (kwargs or {}).get("generator") is None:
-            self.draws.append(_Draw(DRAWS[function], tuple(result.shape), result.stride(), result.dtype, result.device))
-        return result
-
-
-class _Replaying(TorchFunctionMode):
-    """Gives what was drawn beforehand to whoever draws within its block."""
-
-    def __init__(self, noise: Iterable[Tensor]) -> None:
-        super().__init__()
-        self.noise = iter(noise)
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in DRAWS and (kwargs or {}).get("generator") is None:
-            return next(self.noise)
-        return function(*args, **(kwargs or {}))
-
-
 class _Objective(nn.Module):
     """A method's objective as a module's `forward`, which `functional_call` asks for."""
 
@@ -287,9 +256,11 @@ def _require_agreement(packed: Tensor, alone: Tensor, tolerance: float) -> None:
 
 def _stack(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Name -> the tensors of all models, [S, ...], of which these become views."""
+    if any(other.keys() != named[0].keys() for other in named):
+        raise PackError("its models do not consist of the same parameters and buffers")
     stacks = {}
     for name, first in named[0].items():
-        tensors = [tensors[name] for tensors in named]
+        tensors = [other[name] for other in named]
         if any(tensor.shape != first.shape or tensor.dtype != first.dtype for tensor in tensors):
             raise PackError(f"{name} has not the same shape in all models")
         stack = torch.stack([tensor.detach() for tensor in tensors])
@@ -299,19 +270,25 @@ def _stack(named: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return stacks
 
 
-def _varying(methods: Sequence[Method]) -> dict[tuple[str, str], Tensor]:
-    """(module, attribute) -> its values, [S], where these are floats that are not the same in all models."""
-    dtype, device = next((p.dtype, p.device) for p in methods[0].parameters())
-    varying = {}
-    for name, module in methods[0].named_modules():
-        modules = [method.get_submodule(name) for method in methods]
-        for attribute, first in vars(module).items():
-            values = [vars(other).get(attribute) for other in modules]
-            if attribute in MODULE_INTERNALS or _are_optimizers(first) or _alike(values):
+def _varying(methods: Sequence[Method]) -> set[tuple[str, str]]:
+    """(module, attribute) of what is a float, and not the same in all models.
+
+    Raises PackError where anything else is not, but for parameters, buffers and optimizers.
+    """
+    modules = [dict(method.named_modules()) for method in methods]
+    kinds = [{name: type(module) for name, module in own.items()} for own in modules]
+    if any(own != kinds[0] for own in kinds):
+        raise PackError("its models do not consist of the same modules")
+    varying = set()
+    for name in modules[0]:
+        attributes = [vars(own[name]) for own in modules]
+        for attribute in dict.fromkeys(chain(*attributes)):
+            values = [own.get(attribute) for own in attributes]
+            if attribute in MODULE_INTERNALS or _are_optimizers(values[0]) or _alike(values):
                 continue
             if not all(type(value) is float for value in values):
                 raise PackError(f"its models differ in {name}.{attribute}".replace(" .", " "))
-            varying[name, attribute] = torch.tensor(values, dtype=dtype, device=device)
+            varying.add((name, attribute))
     return varying
 
 
@@ -355,10 +332,12 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stack_state(states: Sequence[Mapping[str, Any]], like: Tensor) -> dict[str, Any]:
     """Of an optimizer: what has the shape of a parameter is stacked, all else must be the same for all models."""
+    if any(state.keys() != states[0].keys() for state in states):
+        raise PackError("its optimizers have not come equally far")
     stacked = {}
     for name, first in states[0].items():
         values = [state[name] for state in states]
-        if isinstance(first, Tensor) and first.shape == like.shape[1:]:
+        if name != "step" and isinstance(first, Tensor) and first.shape == like.shape[1:]:
             stacked[name] = torch.stack(values)
         elif all(torch.equal(torch.as_tensor(value), torch.as_tensor(first)) for value in values):
             stacked[name] = first.clone() if isinstance(first, Tensor) else first

@@ -5,6 +5,7 @@ A pack that fails falls back to its trials one by one, from the start; what a tr
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,9 +51,13 @@ def run_pack(
         except StoreError:
             raise
         except (Exception, LimitError) as error:
-            noted(f"{len(trials)} trials of {trials[0].sweep} that were packed run one by one: {error}")
-            return [alone(trial, report) for trial, report in zip(trials, reports, strict=True)]
-        return [_conclude(run, store) for run in runs]
+            reason = _reason(error, runs)
+        else:
+            return [_conclude(run, store) for run in runs]
+    noted(f"{len(trials)} trials of {trials[0].sweep} that were packed run one by one: {reason}")
+    runs.clear()
+    gc.collect()  # a run and its generator refer to each other, and hold the memory that may have been short
+    return [alone(trial, report) for trial, report in zip(trials, reports, strict=True)]
 
 
 def _train(runs: Sequence[Run]) -> None:
@@ -105,6 +110,13 @@ def run_together(trainings: Sequence[Training], streams: Sequence[Tensor]) -> No
     pack.unstack()
     for training in trainings:
         training.watch.run_at(0.0)
+
+
+def _reason(error: BaseException, runs: Sequence[Run]) -> str:
+    passed = [run.limits.passed for run in runs if run.limits.passed]
+    if isinstance(error, LimitError) and passed:
+        return passed[0][2]
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _conclude(run: Run, store: Store) -> Outcome:

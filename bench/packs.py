@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -92,15 +93,17 @@ def _size(trial: Trial) -> int:
 @cache
 def _operations(method: str, params: str, dataset: str, options: str) -> float:
     """Floating-point operations of the objective's forward pass, an example; infinite where that cannot be told."""
-    dataset_class, method_class = find_dataset(dataset), find_method(method)
-    data: Any = dataset_class(**typed(json.loads(options), options_of(dataset_class)))
-    is_images = isinstance(data, ImageDataset)
-    shape = data.image_shape if is_images else data.image_shape or data.dim
-    with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
-        try:
-            model: Any = method_class(shape, **typed(json.loads(params), options_of(method_class)))
-            batch = [torch.rand(EXAMPLES, *shape)] if is_images else [torch.randn(EXAMPLES, data.dim)] * 2
-            model.objective(*batch)
-        except Exception:  # of whatever kind: the trial itself will say
-            return math.inf
+    for device in ("meta", "cpu"):  # without the numbers where that is possible, for speed
+        with suppress(Exception), torch.random.fork_rng(devices=[]):  # of whatever kind: the trial itself will say
+            return _count(find_method(method), json.loads(params), find_dataset(dataset), json.loads(options), device)
+    return math.inf
+
+
+def _count(method: Any, params: Mapping[str, Any], dataset: Any, options: Mapping[str, Any], device: str) -> float:
+    with torch.device(device), FlopCounterMode(display=False) as counter:
+        data = dataset(**typed(options, options_of(dataset)))
+        is_images = isinstance(data, ImageDataset)
+        shape = data.image_shape if is_images else data.image_shape or data.dim
+        model = method(shape, **typed(params, options_of(method)))
+        model.objective(*([torch.rand(EXAMPLES, *shape)] if is_images else [torch.randn(EXAMPLES, data.dim)] * 2))
     return counter.get_total_flops() / EXAMPLES
