@@ -35,6 +35,7 @@ metrics = ["mse", "kmeans"]
 batch_size = 32
 epochs = 0.5
 seeds = 2
+pack = 1
 datasets.digits = {}
 methods.ae = { latent_dim = 4 }
 """
@@ -159,9 +160,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     path = sweeps_file(DIGITS)
     run(path, tmp_path / "whole")
 
-    import bench.preparation
+    import bench.packed_trials
 
-    really, ran = bench.preparation.run_trial, []
+    really, ran = bench.packed_trials.run_trial, []
 
     def interrupted(trial: Trial, *rest: Any) -> Any:
         if ran:
@@ -169,14 +170,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         ran.append(trial.id)
         return really(trial, *rest)
 
-    monkeypatch.setattr(bench.preparation, "run_trial", interrupted)
+    monkeypatch.setattr(bench.packed_trials, "run_trial", interrupted)
     status, printed = run(path, tmp_path / "parts")
     assert status == 130
     assert "goes on where it stopped" in printed
     frame = rows(tmp_path / "parts").drop_duplicates("trial_id")
     assert sorted(frame["status"]) == ["interrupted", "ok"]
 
-    monkeypatch.setattr(bench.preparation, "run_trial", really)
+    monkeypatch.setattr(bench.packed_trials, "run_trial", really)
     status, printed = run(path, tmp_path / "parts")
     assert status == 0
     assert "1 trials to run, 1 already done" in printed
@@ -197,7 +198,7 @@ def test_an_interrupted_forced_run_keeps_the_ok_rows_it_meant_to_replace(
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.preparation.run_trial", interrupted)
+    monkeypatch.setattr("bench.packed_trials.run_trial", interrupted)
     assert run(path, tmp_path, force=True)[0] == 130
     assert set(rows(tmp_path)["status"]) == {"ok"}
 

@@ -208,7 +208,7 @@ def test_an_interrupt_ends_with_its_own_status(results: Path, monkeypatch: pytes
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.preparation.run_trial", interrupted)
+    monkeypatch.setattr("bench.packed_trials.run_trial", interrupted)
     status, printed = verify(results, sample=1)
     assert status == 130
     assert "interrupted" in printed
