@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from bench.storage.mirror import mirror_url
+
 DEFAULT = Path("results")
 
 
 def results_option(results: Path) -> str:
     """What a command needs to find these results: " --results DIR", or nothing where they lie in the default folder."""
-    url = results / ".url"  # what the folder is a mirror of, see `bench.storage.mirror`
-    if url.is_file():
-        return f" --results {shlex.quote(url.read_text())}"
+    url = mirror_url(results)
+    if url is not None:
+        return f" --results {shlex.quote(url)}"
     return "" if results.resolve() == DEFAULT.resolve() else f" --results {shlex.quote(str(results))}"
 
 

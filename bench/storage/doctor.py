@@ -79,8 +79,10 @@ def repair(store: Store, finding: Finding) -> Path:
     if target is None or target.exists():  # another finding's file may have got there first
         target = _aside(store.root, finding.path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    gone = [path for path in (finding.path, *finding.path.rglob("*")) if not path.is_dir()]
     os.replace(finding.path, target)
-    store.removed(finding.path)
+    for path in gone:
+        store.removed(path)
     if target == finding.home:
         store.written(target)
     if finding.restored:

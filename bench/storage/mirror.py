@@ -16,9 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -28,8 +30,9 @@ import pyarrow as pa
 from pyarrow import fs
 
 from bench.storage.files import replacing
+from bench.storage.reading import sweep_folders
 from bench.storage.store import Store, StoreError
-from datasets.cache import data_root
+from datasets.root import data_root
 
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before a request that failed is repeated; after the last it counts as failed. pyarrow repeats some before."""
@@ -47,10 +50,16 @@ def open_store(results: Path | str) -> Store:
 
     Raises StoreError for a URL that pyarrow cannot open, or that holds credentials.
     """
-    url = Path(results, ".url")
     if "://" in str(results):
         return MirrorStore(str(results))
-    return MirrorStore(url.read_text()) if url.is_file() else Store(results)
+    url = mirror_url(Path(results))
+    return Store(results) if url is None else MirrorStore(url)
+
+
+def mirror_url(results: Path) -> str | None:
+    """The URL that a folder is this machine's mirror of; None for others, which must not say what to connect to."""
+    url = results.resolve() / ".url"
+    return url.read_text() if url.parent.parent == _mirrors() and url.is_file() else None
 
 
 def local_results(results: Path | str) -> Path:
@@ -67,7 +76,7 @@ class MirrorStore(Store):
         self.url = url.rstrip("/")
         self.filesystem, self.base = _connect(self.url)
         name = re.sub(r"[^A-Za-z0-9]+", "-", self.base).strip("-")[-40:]
-        super().__init__(data_root() / "results" / f"{name}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}")
+        super().__init__(_mirrors() / f"{name}-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}")
         if not (self.root / ".url").exists():
             _write(self.root / ".url", self.url)
 
@@ -83,14 +92,22 @@ class MirrorStore(Store):
         probe = f"{self.base}/.writable"
         try:
             _again(lambda: self._upload(b"", probe))
-            _again(lambda: self.filesystem.delete_file(probe))
+            with suppress(FileNotFoundError):  # another run that starts may have been faster
+                _again(lambda: self.filesystem.delete_file(probe))
         except OSError as error:
             raise StoreError(f"results cannot be written to {self.url}: {_said(error)}") from error
 
     def written(self, path: Path) -> None:
-        """Sends a file, or all files of a folder and nothing else; what cannot be sent is noted, see `unsent`."""
+        """Sends a file, or all files of a folder and nothing else; what cannot be sent is noted, see `unsent`.
+
+        Rows of a trial that is not ok give way to those that another machine has sent since these were last looked at.
+        """
         if not path.is_dir():
-            self._send(self._name(path))
+            name = self._name(path)
+            if name.startswith("rows/") and not self._outranks(name):
+                self._send_unless_newer(name)
+            else:
+                self._send(name)
             return
         _at_once(self._send, [self._name(file) for file in path.iterdir()])
         for name in self._listing(self._name(path)).keys() - {self._name(file) for file in path.iterdir()}:
@@ -115,7 +132,9 @@ class MirrorStore(Store):
         there = self._listing()
         here = {self._name(path) for path in self.root.rglob("*") if path.is_file()}
         names = {name for name in there.keys() | here if _is_ours(name)}
-        _at_once(lambda name: self._settle(name, there.get(name)), sorted(names))
+        rows = {name for name in names if name.startswith("rows/")}
+        for some in (names - rows, rows):  # rows last: a trial with rows has everything else
+            _at_once(lambda name: self._settle(name, there.get(name)), sorted(some))
 
     def fetch(self, sweep: str, trial_id: str) -> None:
         """Brings the rows and the checkpoint of one trial, and sends what could not be sent before."""
@@ -158,11 +177,24 @@ class MirrorStore(Store):
             self._bring(name, there)
 
     def _outranks(self, name: str) -> bool:
-        """Whether a file that was never sent is to replace another one there: an ok trial's, never a lost one's."""
-        top, sweep, *_ = PurePosixPath(name).parts
-        if top == "rows":
-            return self.status(sweep, PurePosixPath(name).stem) == "ok"
-        return top in ("curves", "artifacts")
+        """Whether a file that was never sent is to replace another one there: those of a trial that is ok here are."""
+        top, _, rest = name.partition("/")
+        first = rest.partition("/")[0]
+        if top in ("rows", "curves"):
+            return self.status(first, PurePosixPath(name).stem) == "ok"
+        sweeps = sweep_folders(self.root / "rows") if top == "artifacts" else []
+        return any(self.status(sweep.name, first) == "ok" for sweep in sweeps)
+
+    def _send_unless_newer(self, name: str) -> None:
+        try:
+            (there,), seen = self._infos([name]), self._seen(name)
+            if there is not None and (seen is None or seen[0] != _version(there)):
+                self._bring(name, there)
+                return
+        except StoreError as error:
+            self._note_unsent(name, error)
+            return
+        self._send(name)
 
     def _send(self, name: str) -> None:
         path = self.root / name
@@ -180,12 +212,14 @@ class MirrorStore(Store):
 
     def _upload(self, data: bytes, target: str) -> None:
         whole = self.filesystem.type_name in WHOLE_AT_ONCE
+        folder, _, name = target.rpartition("/")
+        path = target if whole else f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         if not whole:
-            self.filesystem.create_dir(target.rpartition("/")[0])
-        with self.filesystem.open_output_stream(target if whole else f"{target}.part") as stream:
+            self.filesystem.create_dir(folder)
+        with self.filesystem.open_output_stream(path) as stream:
             stream.write(data)
         if not whole:
-            self.filesystem.move(f"{target}.part", target)
+            self.filesystem.move(path, target)
 
     def _bring(self, name: str, there: fs.FileInfo) -> None:
         def download() -> bytes:
@@ -248,6 +282,10 @@ class MirrorStore(Store):
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _mirrors() -> Path:
+    return (data_root() / "results").resolve()
 
 
 @cache
