@@ -12,7 +12,7 @@ import pandas as pd
 MEASUREMENT = ["metric", "split", "n_samples", "protocol"]
 POINT = ["stage", "step", "name"]
 ENVIRONMENT = ["git_sha", "git_dirty", "python", "torch", "cuda", "device", "device_name", "threads", "deterministic"]
-ENVIRONMENT += ["ray", "packages"]
+ENVIRONMENT += ["ray", "packages", "packed", "compiled"]
 SHOWN = 10
 """Lines at most of the differing numbers of a trial on a terminal."""
 
