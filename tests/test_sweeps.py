@@ -213,6 +213,10 @@ BAD = {
         GOOD.replace("seeds = 2", "resources = { custom = { a100 = 1.5 } }"),
         ["resources.custom.a100"],
     ),
+    "a grid of resources": (
+        GOOD.replace("seeds = 2", "resources = { cpus = [1, 2] }"),
+        ["sweep pairs, resources: stands for 2 settings"],
+    ),
     "impossible memory": (GOOD.replace("seeds = 2", "resources = { memory_gb = 0 }"), ["resources.memory_gb"]),
     "unknown split": (GOOD.replace("seeds = 2", 'splits = ["tset"]'), ['did you mean "test"']),
     "unknown published table": (

@@ -41,6 +41,8 @@ def read_resources(given: Mapping[str, Any], wrong: Wrong) -> Resources | None:
     custom = _read_custom(given.get("custom", {}), wrong)
     plain = {name: value for name, value in given.items() if name != "custom"}
     filled = expand("resources", plain, schema, "resource", wrong)
+    if len(filled) > 1:
+        wrong("resources", f"stands for {len(filled)} settings, and a sweep has one: state one value of each")
     if len(filled) != 1:
         return None
     cpus, gpus, memory_gb = (filled[0][name] for name in schema)
