@@ -161,32 +161,23 @@ def _run_ray(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, 
         if joined:
             ray_trials.check_nodes(work)
         waiting, rounds = list(packs), Counter[Pack]()
-        known = {trial: store.stamp(trial.sweep, trial.id) for pack in packs for trial in pack}
-        deadline: float | None = None
+        # From before the run: what has other rows by now has ended in it, or in another run beside it.
+        known = {trial: store.fingerprint(trial.sweep, trial.id) for pack in packs for trial in pack}
         while waiting:
-            nodes = ray_trials.nodes()
+            nodes: Mapping[str, Node] = ray_trials.nodes()
             if not nodes and not joined:
                 raise RaySessionError(
                     "Ray's processes here have died, for want of memory perhaps; the same command goes on"
                 )
-            ready = [pack for pack in waiting if fits(pack[0].resources, nodes.values())]
+            ready, nodes = _ready(waiting, nodes, told, way.wait_seconds if joined else 0.0)
             if not ready:
-                if deadline is None:
-                    deadline = time.monotonic() + (way.wait_seconds if joined else 0.0)
-                    if joined:
-                        _say_waiting(waiting, nodes.values(), told, way)
-                        ray_trials.ask_for([waiting[0][0].resources])
-                if time.monotonic() >= deadline:
-                    for pack in waiting:
-                        _refuse(pack, nodes.values(), told)
-                    return
-                time.sleep(POLL_SECONDS)
-                continue
-            deadline = None
+                for pack in waiting:
+                    _refuse(pack, nodes.values(), told)
+                return
             cpus = sum(node.get("CPU", 0.0) for node in nodes.values())
             chunk = ready[: max(CHUNK, int(CHUNKS_OF_SLOTS * cpus))]
             told.begun.clear()
-            broken = _fit(chunk, store, work, told)
+            broken = _fit(chunk, known, store, work, told)
             left = {pack for pack in chunk if any(trial not in told.outcomes for trial in pack)}
             begun = {pack for pack in left if pack[0] in told.begun}
             rounds.update(begun)
@@ -198,11 +189,36 @@ def _run_ray(packs: Sequence[Pack], store: Store, data_root: Path, told: _Told, 
             for pack in (pack for pack in chunk if pack in left - again and len(pack) > 1):
                 told.display.noted(f"{len(pack)} trials of {pack[0].sweep} run one by one: their process died, packed")
                 # Of one of them, or for want of memory for all; some may have their rows already.
-                waiting += [(trial,) for trial in pack if store.stamp(trial.sweep, trial.id) == known[trial]]
+                waiting += [(trial,) for trial in pack if store.fingerprint(trial.sweep, trial.id) == known[trial]]
 
 
-def _fit(chunk: Sequence[Pack], store: Store, work: Work, told: _Told) -> bool:
+def _ready(
+    waiting: Sequence[Pack], nodes: Mapping[str, Node], told: _Told, wait_seconds: float
+) -> tuple[list[Pack], Mapping[str, Node]]:
+    """The packs that one of the nodes could take, and the nodes; waits for such a node where there is none."""
+    from bench import ray_trials
+
+    deadline, asked = time.monotonic() + wait_seconds, False
+    try:
+        while True:
+            ready = [pack for pack in waiting if fits(pack[0].resources, nodes.values())]
+            if ready or time.monotonic() >= deadline:
+                return ready, nodes
+            if not asked:
+                asked = True
+                _say_waiting(waiting, nodes.values(), told, wait_seconds)
+                ray_trials.ask_for([pack[0].resources for pack in waiting])
+            time.sleep(POLL_SECONDS)
+            nodes = ray_trials.nodes()
+    finally:
+        if asked:
+            ray_trials.ask_for(())
+
+
+def _fit(chunk: Sequence[Pack], known: Mapping[Trial, str | None], store: Store, work: Work, told: _Told) -> bool:
     """Runs trials through Ray; returns whether Ray gave up on them, in part or all.
+
+    known: the fingerprints of the rows that trials have from before the run.
 
     Raises StoreError where a worker cannot write its results and this process neither: nor could the next trial.
     """
@@ -230,10 +246,7 @@ def _fit(chunk: Sequence[Pack], store: Store, work: Work, told: _Told) -> bool:
                     refused.append(error)
                     raise  # Tune makes another error of it
 
-    runs = [
-        [{"trial": trial.to_record(), "known": store.fingerprint(trial.sweep, trial.id)} for trial in pack]
-        for pack in chunk
-    ]
+    runs = [[{"trial": trial.to_record(), "known": known[trial]} for trial in pack] for pack in chunk]
     try:
         ray_trials.fit(runs, work, tell)
     except ray_trials.FitError as error:
@@ -245,9 +258,9 @@ def _fit(chunk: Sequence[Pack], store: Store, work: Work, told: _Told) -> bool:
     return False
 
 
-def _say_waiting(waiting: Sequence[Pack], nodes: Collection[Node], told: _Told, way: Way) -> None:
+def _say_waiting(waiting: Sequence[Pack], nodes: Collection[Node], told: _Told, wait_seconds: float) -> None:
     told.display.noted(
-        f"{sum(map(len, waiting))} trials wait for a node, at most {way.wait_seconds / 60:g} minutes: "
+        f"{sum(map(len, waiting))} trials wait for a node, at most {wait_seconds / 60:g} minutes: "
         + misfit(waiting[0][0].sweep, waiting[0][0].resources, nodes)
     )
 
@@ -261,15 +274,17 @@ def _reconcile(before: Mapping[Trial, Any], store: Store, told: _Told, outcome: 
     """Gives a row to every trial that wrote none: its process died, or it never began.
 
     before: the stamp of each trial's row file from before the run. An ok row of an earlier run stays.
-    outcome: of those that nothing was heard of.
+    outcome: of those that nothing was heard of. One that was heard to have written its row has done so, even where
+    this machine does not see it yet, as on a shared folder whose listings it keeps for a while.
     """
     store.pull()
     for trial, stamp in before.items():
         if store.stamp(trial.sweep, trial.id) != stamp:
             continue
-        ended = told.outcomes.get(trial, outcome)
-        if ended.status != "lost":
-            ended = outcome
+        heard = told.outcomes.get(trial)
+        if heard is not None and heard.status != "lost":
+            continue
+        ended = heard or outcome
         told.display.ended(trial, ended)
         if store.status(trial.sweep, trial.id) != "ok":
             missing_row(trial, store, ended)

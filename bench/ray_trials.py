@@ -23,7 +23,8 @@ from bench.placement import Node, fits, request
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError
 from bench.storage.mirror import open_store
-from bench.storage.store import MARK, StoreError
+from bench.storage.schema import UNENDED
+from bench.storage.store import MARK, Store, StoreError
 from bench.training import Report
 from datasets.root import data_root
 
@@ -33,6 +34,9 @@ LOOK_SECONDS = 10.0
 """How often a fit looks which nodes there are."""
 CHECK_SECONDS = 120.0
 """In which a node that is asked for its folders has to answer; starting a process with the code takes some."""
+
+UNREACHABLE = (RayError, ConnectionError, RuntimeError, OSError)
+"""What is raised where Ray does not answer any more."""
 
 Tell = Callable[[tuple[Any, ...]], None]
 """Takes ("started" | "advanced" | "ended", (sweep, trial_id), …), or ("noted", text)."""
@@ -77,15 +81,17 @@ def nodes() -> dict[str, Node]:
     """What each living node has, by its id. Raises RaySessionError where Ray does not answer any more."""
     try:
         return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-    except (RayError, ConnectionError, RuntimeError, OSError) as error:
+    except UNREACHABLE as error:
         raise RaySessionError(f"Ray does not answer any more ({error}); the same command goes on") from error
 
 
 def ask_for(resources: Sequence[Resources]) -> None:
-    """Tells a cluster that can grow what its new nodes should have; asks for nothing more where there is none."""
+    """Tells a cluster that can grow to have a node for each kind of these, until it is told otherwise."""
     from ray.autoscaler.sdk import request_resources
 
-    request_resources(bundles=[request(each) for each in resources])
+    kinds = {json.dumps(asked, sort_keys=True): asked for asked in map(request, resources)}
+    with contextlib.suppress(*UNREACHABLE):  # which `nodes` will say
+        request_resources(bundles=[*kinds.values()])
 
 
 def check_nodes(work: Work) -> None:
@@ -181,13 +187,6 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     trials = [Trial.from_record(run["trial"]) for run in runs]
     if misplaced := work.misplaced():
         return {"outcomes": [("lost", "ResultsNotShared", misplaced) for _ in trials]}
-    store = open_store(work.results)
-    store.marked = work.marked
-    left = []
-    for trial, run in zip(trials, runs, strict=True):
-        store.fetch(trial.sweep, trial.id)
-        if store.fingerprint(trial.sweep, trial.id) in (None, run["known"]):
-            left.append(trial)  # else its process died after it had written its rows and before it could say so
     data = Path(work.data) if work.data else data_root().resolve()
     notes: list[str] = []
     last = time.monotonic()
@@ -201,8 +200,11 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
 
         return tell
 
-    reports = [report(trials.index(trial)) for trial in left]
     try:
+        store = open_store(work.results)
+        store.marked = work.marked
+        left = [trial for trial, run in zip(trials, runs, strict=True) if not _has_ended(trial, run["known"], store)]
+        reports = [report(trials.index(trial)) for trial in left]
         outcomes = (
             run_prepared(left, store, data, reports, notes.append, work.checkpoint_seconds, download=work.prepare)
             if left
@@ -215,6 +217,14 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     ended = {trial: astuple(outcome) for trial, outcome in zip(left, outcomes, strict=True)}
     before = {trial: (store.status(trial.sweep, trial.id), None, None) for trial in trials if trial not in ended}
     return {"outcomes": [{**before, **ended}[trial] for trial in trials], "notes": notes}
+
+
+def _has_ended(trial: Trial, known: str | None, store: Store) -> bool:
+    """Whether a trial has come to its end since the run began: in a process that died before it could say so, or in
+    another run. known: the fingerprint of the rows it has from before."""
+    store.fetch(trial.sweep, trial.id)
+    status = store.status(trial.sweep, trial.id)
+    return status not in (None, *UNENDED) and store.fingerprint(trial.sweep, trial.id) != known
 
 
 class _Watch(tune.Callback):

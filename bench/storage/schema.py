@@ -9,6 +9,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 3
 """Raise it with every change of ROW_SCHEMA, and say in MIGRATIONS what becomes of rows of the version before."""
 STATUSES = ("ok", "failed", "diverged", "timeout", "interrupted", "lost")
+UNENDED = ("interrupted", "lost")
+"""Of trials that did not come to an end: they always run again."""
 
 ROW_SCHEMA = pa.schema(
     [
