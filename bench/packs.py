@@ -27,6 +27,8 @@ from datasets.base import ImageDataset
 
 MOST = {"cuda": 16, "cpu": 8}
 """Trials in a pack: with more, a GPU is filled, and a failure costs more."""
+LEAST = {"cuda": 2, "cpu": 5}
+"""Trials for which it pays: on a CPU core a batched operation takes about as long as four plain ones."""
 SMALL = {"cuda": 5e11, "cpu": 2e7}
 """Floating-point operations of an update's forward pass, below which packing pays. CPU: measured, see
 tests/benchmarks/bench_packs.py. GPU: some milliseconds of one; an estimate."""
@@ -44,7 +46,8 @@ def packs(trials: Sequence[Trial]) -> list[Pack]:
         groups.setdefault(_key(trial) if _may_pack(trial) else trial.id + trial.sweep, []).append(trial)
     found = []
     for group in groups.values():
-        size = _size(group[0]) if len(group) > 1 else 1
+        count = math.ceil(len(group) / _most(group))
+        size = math.ceil(len(group) / count)
         found += [tuple(group[at : at + size]) for at in range(0, len(group), size)]
     place = {trial: at for at, trial in enumerate(trials)}
     return sorted(found, key=lambda pack: place[pack[0]])
@@ -78,11 +81,14 @@ def _may_pack(trial: Trial) -> bool:
     return asked and alike and can_pack(find_method(trial.method.name))
 
 
-def _size(trial: Trial) -> int:
-    """The most trials like this one in a pack; 1 where packing does not pay."""
+def _most(group: Sequence[Trial]) -> int:
+    """The most of these trials, which may train as one model, in a pack; 1 where packing does not pay."""
+    trial = group[0]
     if trial.pack is not None:
         return trial.pack
     device = "cuda" if trial.resources.gpus else "cpu"
+    if len(group) < LEAST[device]:
+        return 1
     method, dataset = trial.method, trial.dataset
     operations = _operations(
         method.name, canonical_json(dict(method.options)), dataset.name, canonical_json(dict(dataset.options))

@@ -30,7 +30,7 @@ kind = "transport"
 metrics = ["l2-uvp"]
 batch_size = 16
 steps = 5
-seeds = 4
+seeds = 6
 datasets.gaussians = {}
 """
 AFFINE = 'methods."tests.packable:Affine" = {}\n'
@@ -64,22 +64,23 @@ def test_every_trial_is_in_one_pack_in_the_order_of_the_plan(plan: Plan) -> None
 
 
 def test_seeds_and_floats_may_differ_within_a_pack_and_nothing_else(plan: Plan) -> None:
-    assert sizes(plan(PAIRS + AFFINE)) == [4]
-    assert sizes(plan(PAIRS + 'methods."tests.packable:Affine" = { lr = [0.1, 0.2], weight = [1.0, 2.0] }\n')) == [8, 8]
-    assert sizes(plan(PAIRS + 'methods."tests.packable:Affine" = { order = [1, 2] }\n')) == [4, 4]
-    assert sizes(plan(PAIRS + 'methods."tests.packable:Affine" = { descent = ["sgd", "adam"] }\n')) == [4, 4]
-    assert sizes(plan(PAIRS.replace("gaussians = {}", "gaussians = { dim = [2, 3] }") + AFFINE)) == [4, 4]
-    assert sizes(plan(PAIRS + AFFINE + 'methods."tests.packable:Counts" = {}\n')) == [4, 4]
+    assert sizes(plan(PAIRS + AFFINE)) == [6]
+    floats = "{ lr = [0.1, 0.2], weight = [1.0, 2.0] }"
+    assert sizes(plan(PAIRS + f'methods."tests.packable:Affine" = {floats}\n')) == [8, 8, 8]
+    assert sizes(plan(PAIRS + 'methods."tests.packable:Affine" = { order = [1, 2] }\n')) == [6, 6]
+    assert sizes(plan(PAIRS + 'methods."tests.packable:Affine" = { descent = ["sgd", "adam"] }\n')) == [6, 6]
+    assert sizes(plan(PAIRS.replace("gaussians = {}", "gaussians = { dim = [2, 3] }") + AFFINE)) == [6, 6]
+    assert sizes(plan(PAIRS + AFFINE + 'methods."tests.packable:Counts" = {}\n')) == [6, 6]
     shorter = "[sweep.pairs.quick]\nsteps = 4\n"
-    assert sizes([*plan(PAIRS + AFFINE), *plan(PAIRS + AFFINE + shorter)]) == [4, 4]
-    assert sizes(plan(PAIRS + AFFINE + PAIRS.replace("sweep.pairs", "sweep.other") + AFFINE)) == [4, 4]
+    assert sizes([*plan(PAIRS + AFFINE), *plan(PAIRS + AFFINE + shorter)]) == [6, 6]
+    assert sizes(plan(PAIRS + AFFINE + PAIRS.replace("sweep.pairs", "sweep.other") + AFFINE)) == [6, 6]
 
 
 def test_what_cannot_train_as_one_model_trains_alone(plan: Plan) -> None:
     for method in ('"tests.faulty:Shift"', "identity", "lsot"):
-        assert sizes(plan(PAIRS + "pack = 4\n" + f"methods.{method} = {{}}\n")) == [1] * 4
+        assert sizes(plan(PAIRS + "pack = 4\n" + f"methods.{method} = {{}}\n")) == [1] * 6
     for option in ("resources = { memory_gb = 4 }", "compile = true"):
-        assert sizes(plan(PAIRS + "pack = 4\n" + AFFINE + option + "\n")) == [1] * 4
+        assert sizes(plan(PAIRS + "pack = 4\n" + AFFINE + option + "\n")) == [1] * 6
     images = """
 [sweep.images]
 kind = "autoencoding"
@@ -97,20 +98,24 @@ methods.sinkhorn-ae = { network = "mlp" }
 
 
 def test_a_sweep_says_how_many_train_as_one(plan: Plan) -> None:
-    assert sizes(plan(PAIRS + AFFINE + "pack = 1\n")) == [1] * 4
-    assert sizes(plan(PAIRS + AFFINE + "pack = 3\n")) == [3, 1]
-    assert sizes(plan(PAIRS + AFFINE + "pack = 100\n")) == [4]
+    few = PAIRS.replace("seeds = 6", "seeds = 4") + AFFINE
+    assert sizes(plan(few)) == [1] * 4, "it does not pay"
+    assert sizes(plan(few + "pack = 8\n")) == [4]
+    assert sizes(plan(PAIRS + AFFINE + "pack = 1\n")) == [1] * 6
+    assert sizes(plan(PAIRS + AFFINE + "pack = 4\n")) == [3, 3]
+    assert sizes(plan(PAIRS + AFFINE + "pack = 100\n")) == [6]
     large = 'methods.w2gn = { hidden = "benchmark" }\n'
     dims = PAIRS.replace("gaussians = {}", "gaussians = { dim = 256 }")
-    assert sizes(plan(dims + large)) == [1] * 4, "it does not pay"
-    assert sizes(plan(dims + large + "pack = 2\n")) == [2, 2]
+    assert sizes(plan(dims + large)) == [1] * 6, "it does not pay"
+    assert sizes(plan(dims + large + "pack = 2\n")) == [2, 2, 2]
 
 
 def test_on_a_gpu_what_is_large_for_a_cpu_is_packed(plan: Plan) -> None:
-    large = PAIRS.replace("gaussians = {}", "gaussians = { dim = 64 }").replace("seeds = 4", "seeds = 20")
+    assert sizes(plan(PAIRS.replace("seeds = 6", "seeds = 4") + AFFINE + "resources = { gpus = 1 }\n")) == [4]
+    large = PAIRS.replace("gaussians = {}", "gaussians = { dim = 64 }").replace("seeds = 6", "seeds = 20")
     large = large.replace("batch_size = 16", "batch_size = 1024") + "methods.w2gn = {}\n"
     assert sizes(plan(large)) == [1] * 20
-    assert sizes(plan(large + "resources = { gpus = 1 }\n")) == [16, 4]
+    assert sizes(plan(large + "resources = { gpus = 1 }\n")) == [10, 10]
 
 
 def test_packs_depend_on_the_plan_and_not_on_what_is_done(sweeps_file: SweepsFile, tmp_path: Path) -> None:
@@ -122,13 +127,13 @@ def test_packs_depend_on_the_plan_and_not_on_what_is_done(sweeps_file: SweepsFil
     status, printed = run(path, tmp_path)
     assert status == 0
     packed = [store.trial_rows("pairs", trial.id)[0]["packed"] for trial in trials]
-    assert packed == [1, 1, 2, 2], "seed 0 was to be packed with seed 1, not with seed 2"
-    assert "pairs: tests.packable:Affine trains 1 × 2 trials as one model" in printed
+    assert packed == [1, 1, 2, 2, 2, 2], "seed 0 was to be packed with seed 1, not with seed 2"
+    assert "pairs: tests.packable:Affine trains 2 × 2 trials as one model" in printed
 
 
 def test_runs_and_dry_runs_say_what_is_packed(sweeps_file: SweepsFile, tmp_path: Path) -> None:
     path = sweeps_file(PAIRS + AFFINE + "methods.identity = {}\npack = 3\n")
-    line = "pairs: tests.packable:Affine trains 1 × 3 trials as one model\n"
+    line = "pairs: tests.packable:Affine trains 2 × 3 trials as one model\n"
     for dry in (True, False):
         _, printed = run(path, tmp_path, dry_run=dry)
         assert line in printed
@@ -138,9 +143,9 @@ def test_runs_and_dry_runs_say_what_is_packed(sweeps_file: SweepsFile, tmp_path:
 
 def test_descriptions_count_packs_of_each_size(plan: Plan) -> None:
     trials = plan(PAIRS + 'methods."tests.packable:Affine" = { order = [1, 2] }\npack = 3\n')
-    (line,) = describe(packs(trials[:7]))
-    assert line == "pairs: tests.packable:Affine trains 2 × 3 trials as one model"
-    (line,) = describe(packs(plan(PAIRS.replace("seeds = 4", "seeds = 8") + AFFINE + "pack = 3\n")))
+    (line,) = describe(packs(trials[:9]))
+    assert line == "pairs: tests.packable:Affine trains 3 × 3 trials as one model"
+    (line,) = describe(packs(plan(PAIRS.replace("seeds = 6", "seeds = 8") + AFFINE + "pack = 3\n")))
     assert line == "pairs: tests.packable:Affine trains 2 × 3 trials as one model and 1 × 2 trials as one model"
 
 
@@ -159,11 +164,11 @@ def test_the_cost_of_an_update_can_be_told_of_all_methods() -> None:
 
 def test_a_method_that_cannot_be_made_is_left_to_its_trials(plan: Plan) -> None:
     text = PAIRS + 'methods.w2gn = { network = "conv" }\n'
-    assert sizes(plan(text)) == [1] * 4
+    assert sizes(plan(text)) == [1] * 6
 
 
 def test_ids_do_not_depend_on_how_a_trial_is_run(plan: Plan) -> None:
-    (trial,) = plan(PAIRS.replace("seeds = 4", "seeds = 1") + AFFINE)
+    (trial,) = plan(PAIRS.replace("seeds = 6", "seeds = 1") + AFFINE)
     for change in ({"pack": 5}, {"pack": 1}, {"compile": True}):
         changed = dataclasses.replace(trial, **change)
         assert changed.id == trial.id
@@ -181,7 +186,7 @@ def test_records_from_before_packs_are_read(plan: Plan) -> None:
 
 
 def test_rows_of_version_2_were_trained_alone_as_written_in_float32(sweeps_file: SweepsFile, tmp_path: Path) -> None:
-    path = sweeps_file(PAIRS.replace("seeds = 4", "seeds = 1") + AFFINE)
+    path = sweeps_file(PAIRS.replace("seeds = 6", "seeds = 1") + AFFINE)
     run(path, tmp_path)
     (file,) = (tmp_path / "rows").rglob("*.parquet")
     table = pq.read_table(file, partitioning=None)
