@@ -35,7 +35,6 @@ metrics = ["mse", "kmeans"]
 batch_size = 32
 epochs = 0.5
 seeds = 2
-pack = 1
 datasets.digits = {}
 methods.ae = { latent_dim = 4 }
 """
