@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from bench.cli import main
 from bench.driver import run_sweeps
+from bench.storage.store import Store
 from bench.tuning import tuning
 from bench.tuning.search_records import SEARCH_SCHEMA, read_searches
 from bench.tuning.tuning import tune_sweeps
@@ -191,3 +194,41 @@ def test_a_record_that_cannot_be_read_is_a_trial_that_runs_again(sweeps_file: Sw
     _, printed = tune(path, tmp_path)
     assert "1 trials to search, 5 already done" in printed
     assert set(searched(tmp_path, "digits")["number"]) == set(before["number"])
+
+
+def test_going_on_with_a_search_changes_nothing_of_its_records_but_who_won(
+    sweeps_file: SweepsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = PAIRS + 'methods."tests.faulty:Shift" ' + LR
+    tune(sweeps_file(search), tmp_path)
+    before = searched(tmp_path, "pairs")
+    monkeypatch.setattr("bench.tuning.tuned._versions", lambda: {"torch": "later", "optuna": "later"})
+    tune(sweeps_file(search.replace("trials = 3", "trials = 8")), tmp_path)
+    after = searched(tmp_path, "pairs")
+    assert after.loc[after["won"], "number"].nunique() == 1
+    assert not after.loc[after["won"], "number"].isin(before.loc[before["won"], "number"]).any()
+    earlier = after[after["number"] < 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(earlier.drop(columns="won"), before.drop(columns="won"), check_exact=True)
+    assert set(after.loc[after["number"] >= 3, "torch"]) == {"later"}
+
+
+@pytest.mark.parametrize("chosen", ["{}", '{"lr":"a text"}', '{"lr":0.05}', '{"nonsense":1}'])
+def test_a_record_that_was_altered_is_a_trial_that_runs_again(
+    sweeps_file: SweepsFile, tmp_path: Path, chosen: str
+) -> None:
+    path = sweeps_file(PAIRS + 'methods."tests.faulty:Shift" ' + LR)
+    tune(path, tmp_path, only=["pairs/tests.faulty:Shift"])
+    before = searched(tmp_path, "pairs")
+    winner = before[before["won"]].iloc[0]
+    (file,) = (tmp_path / "tuning").rglob(f"{winner['number']:05d}.parquet")
+    lines = pq.read_table(file)
+    altered = lines.set_column(
+        lines.schema.get_field_index("chosen"), "chosen", pa.array([chosen] * len(lines), pa.string())
+    )
+    pq.write_table(altered, file)
+    planned = Store(tmp_path).read().planned
+    assert run_sweeps(path, results=tmp_path, executor="inline", dry_run=True) == 0
+    _, printed = tune(path, tmp_path, only=["pairs/tests.faulty:Shift"])
+    assert "1 trials to search, 2 already done" in printed
+    pd.testing.assert_frame_equal(facts(searched(tmp_path, "pairs")), facts(before), check_exact=True)
+    assert Store(tmp_path).read().planned == planned

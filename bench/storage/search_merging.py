@@ -25,7 +25,7 @@ from bench.storage.adoption import NOT_OWN, is_own
 from bench.storage.files import copy
 from bench.storage.result_files import UnreadableError
 from bench.storage.store import Store
-from bench.tuning.search_records import read_search_file, write_search_trial
+from bench.tuning.search_records import mark_winner, read_search_file
 
 TELLING = ("completed", "stopped", "diverged")
 """Ends that are the trial's own doing."""
@@ -134,11 +134,8 @@ def _settle(run: SearchRun) -> None:
     """Marks the winner, where any trial is marked as one."""
     if not any(table["won"][0].as_py() for table in run.trials.values()):
         return
-    best = set(winners(pa.concat_tables(run.trials.values()).to_pandas())["number"])
-    for table in run.trials.values():
-        won = table["number"][0].as_py() in best
-        if table["won"][0].as_py() != won:
-            write_search_trial(run.store, [line | {"won": won} for line in table.to_pylist()])
+    best = winners(pa.concat_tables(run.trials.values()).to_pandas())["number"].tolist()
+    mark_winner(run.store, run.trials.values(), best[0] if best else None)
 
 
 def _conflict(first: SearchRun, other: SearchRun) -> str:

@@ -9,7 +9,7 @@ are written again to say so.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def write_search_trial(store: Store, lines: Sequence[Mapping[str, Any]]) -> None
     first = lines[0]
     folder = searches_path(store.root, first["sweep"], first["scale"]) / first["search"][:16]
     path = folder / f"{first['number']:05d}.parquet"
+    store.check_there()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -75,6 +76,17 @@ def write_search_trial(store: Store, lines: Sequence[Mapping[str, Any]]) -> None
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
     store.written(path)
+
+
+def mark_winner(store: Store, trials: Iterable[pa.Table], number: int | None) -> None:
+    """Puts on record which of the trials of a search won, by its number; whatever else is on record stays.
+
+    trials: the lines of each. Raises StoreError where the disk refuses.
+    """
+    for lines in trials:
+        won = lines["number"][0].as_py() == number
+        if lines["won"][0].as_py() != won:
+            write_search_trial(store, [line | {"won": won} for line in lines.to_pylist()])
 
 
 def read_searches(root: Path, sweep: str, scale: str, search: str = "") -> pd.DataFrame:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from bench.environment import git_state
 from bench.identity import Budget, Setting, canonical_json
@@ -17,15 +18,12 @@ from bench.statistics.searches import winners
 from bench.storage.store import Store
 from bench.sweeps import Sweep
 from bench.tuning.search import Milestone, Search, SearchTrial, searches_of
-from bench.tuning.search_records import read_searches, write_search_trial
+from bench.tuning.search_records import SEARCH_SCHEMA, mark_winner, read_searches, write_search_trial
 
 
-def write_trial(store: Store, search: Search, trial: SearchTrial, *, won: bool = False) -> None:
-    """Puts an ended trial of a search on record, or says of one on record whether it won.
-
-    Raises StoreError where the disk refuses.
-    """
-    write_search_trial(store, _lines(search, trial, won))
+def write_trial(store: Store, search: Search, trial: SearchTrial) -> None:
+    """Puts an ended trial of a search on record. Raises StoreError where the disk refuses."""
+    write_search_trial(store, _lines(search, trial))
 
 
 def read_trials(store: Store, search: Search) -> list[SearchTrial]:
@@ -39,14 +37,9 @@ def settle(store: Store, search: Search) -> SearchTrial | None:
     frame = _frame(store, search)
     best = winners(frame)
     number = None if best.empty else int(best["number"].iloc[0])
-    marked = set(frame.loc[frame["won"], "number"])
-    found = None
-    for trial in read_trials(store, search):
-        if (trial.number == number) != (trial.number in marked):
-            write_trial(store, search, trial, won=trial.number == number)
-        if trial.number == number:
-            found = trial
-    return found
+    tables = [pa.Table.from_pandas(lines, SEARCH_SCHEMA, preserve_index=False) for _, lines in frame.groupby("number")]
+    mark_winner(store, tables, number)
+    return next((trial for trial in read_trials(store, search) if trial.number == number), None)
 
 
 def with_winners(sweeps: Sequence[Sweep], store: Store) -> list[Sweep]:
@@ -66,10 +59,22 @@ def _winners(sweep: Sweep, store: Store) -> list[tuple[Setting, Setting, Budget]
 
 
 def _frame(store: Store, search: Search) -> pd.DataFrame:
-    return read_searches(store.root, search.trial.sweep, search.trial.scale, search.id)
+    """The lines of a search's trials on record, but for records that were altered: those trials run again."""
+    frame = read_searches(store.root, search.trial.sweep, search.trial.scale, search.id)
+    told = [*zip(frame["chosen"], frame["trial_id"], strict=True)]
+    makes_id = {pair: _makes_id(search, *pair) for pair in set(told)}
+    return frame[pd.Series([makes_id[pair] for pair in told], frame.index, dtype=bool)]
 
 
-def _lines(search: Search, trial: SearchTrial, won: bool) -> list[dict[str, Any]]:
+def _makes_id(search: Search, chosen: str, trial_id: str) -> bool:
+    """Whether the trial with what a record says was chosen has the id that it says."""
+    try:
+        return search.candidate(json.loads(chosen)).id == trial_id
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _lines(search: Search, trial: SearchTrial) -> list[dict[str, Any]]:
     """The lines of `bench.tuning.search_records`, one a milestone, or one where there is none."""
     candidate = search.candidate(trial.chosen)
     shared = {
@@ -91,7 +96,7 @@ def _lines(search: Search, trial: SearchTrial, won: bool) -> list[dict[str, Any]
         "state": trial.state,
         "error": trial.error,
         "started_at": trial.started_at,
-        "won": won,
+        "won": False,  # which is known when all have ended
         "git_sha": git_state()[0],
         **_versions(),
     }
