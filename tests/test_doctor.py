@@ -6,7 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from bench.cli import main
 from bench.storage import reading
@@ -107,6 +109,17 @@ def test_a_record_that_makes_another_id_is_told(store: Store) -> None:
         rows: "its record of the trial makes another id, so it was altered",
         store.plan_path("z", "quick"): f"its record of {TRIAL.id[:12]} makes another id, so it was altered",
     }
+
+
+def test_a_checkpoint_is_left_over_once_its_trial_has_ended(store: Store) -> None:
+    for trial_id in (A, C):  # with an ok row, and with none
+        path = store.checkpoint_path("s", trial_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"weight": np.zeros(1)}, path)
+    (finding,) = examine(store.root, now=later())
+    assert finding.path == store.checkpoint_path("s", A)
+    assert "a checkpoint of a trial that has ended" in finding.what
+    assert examine(store.root) == []  # it may be running again
 
 
 def test_what_a_run_may_be_writing_is_left_alone(store: Store) -> None:

@@ -31,7 +31,7 @@ from bench.storage.result_files import (
     read_row_file,
     write_file,
 )
-from bench.storage.schema import ROW_SCHEMA
+from bench.storage.schema import ROW_SCHEMA, UNENDED
 from bench.storage.store import Store
 from bench.storage.tables import Files, stamps
 from bench.tuning.search_records import read_search_file
@@ -227,7 +227,7 @@ def _conflicts(store: Store) -> Iterator[Finding]:
 
 
 def _leftovers(store: Store) -> Iterator[Finding]:
-    """What writers that died have left, and files of trials without rows."""
+    """What writers that died have left, and files of trials without rows; checkpoints of those with them."""
     for folder in ("rows", "curves", "plans", "compact", "checkpoints", "tuning"):
         for path in sorted((store.root / folder).rglob(".*.tmp")):
             yield Finding(path, "half a file: its writer was killed")
@@ -237,6 +237,9 @@ def _leftovers(store: Store) -> Iterator[Finding]:
     for path in sorted((store.root / "artifacts").glob("[!.]*")):
         if path.is_dir() and path.name not in with_rows:
             yield Finding(path, "artifacts of a trial that has no rows")
+    for path in sorted((store.root / "checkpoints").glob("*/[!.]*.safetensors")):
+        if store.status(path.parent.name, path.stem) not in (None, *UNENDED):
+            yield Finding(path, "a checkpoint of a trial that has ended")
     for path in sorted((store.root / "curves").glob("*/[!.]*.parquet")):
         if not store.rows_path(path.parent.name, path.stem).exists():
             yield Finding(path, "curves of a trial that has no rows")
