@@ -251,7 +251,7 @@ def test_a_pack_killed_between_two_checkpoints_goes_on_one_by_one(
 ) -> None:
     from bench.checkpointing.checkpoints import Checkpoint
 
-    trials, written, really = plan(PAIRS + W2GN), [], Checkpoint._write
+    trials, written, really = plan(IMAGES + VAE), [], Checkpoint._write
 
     def killed(self: Checkpoint, position: Any, snapshot: Any) -> None:
         written.append(position.step)
