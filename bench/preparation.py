@@ -86,6 +86,8 @@ def run_prepared(
             for trial in pack:
                 missing_row(trial, store, outcome)
             return [outcome for _ in pack]
+        except Exception as error:  # of whatever kind: the trials will say, each in its row
+            noted(f"{pack[0].dataset.name} could not be prepared: {error}")
     return run_pack(pack, store, data_root, reports, noted, checkpoint_seconds)
 
 

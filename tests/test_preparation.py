@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -24,6 +25,15 @@ datasets.digits = {}
 datasets.usps = {}
 methods.ae = { latent_dim = 4, width = 4, network = "mlp" }
 metrics.outlier-auc-gaussian = { outliers = "mnist-5k", num_train = 100, num_samples = 20 }
+"""
+PAIRS = """
+[sweep.pairs]
+kind = "transport"
+metrics = ["l2-uvp"]
+batch_size = 16
+steps = 1
+datasets.gaussians = { dim = [2, 4] }
+methods.linear = {}
 """
 
 
@@ -164,3 +174,21 @@ def test_all_are_all_that_need_no_folder_of_ones_own(monkeypatch: pytest.MonkeyP
 def test_the_page_of_datasets_is_up_to_date() -> None:
     page = Path(__file__).parent.parent / "docs" / "datasets.md"
     assert page.read_text(encoding="utf-8") == datasets_page(), "python -m bench list datasets > docs/datasets.md"
+
+
+def test_with_prepare_a_dataset_that_cannot_be_built_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweeps.toml").write_text(PAIRS)
+    build = preparation._build
+
+    def sometimes(wanted: preparation.Wanted, root: Path) -> object:
+        if wanted[1]["dim"] == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return build(wanted, root)
+
+    monkeypatch.setattr(preparation, "_build", sometimes)
+    command = ["run", str(tmp_path / "sweeps.toml"), "--prepare", "--executor", "inline"]
+    assert main([*command, "--results", str(tmp_path / "results")]) == 0  # they do without what was to be built
+    assert "gaussians could not be prepared: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert pd.read_parquet(tmp_path / "results" / "rows")["status"].tolist() == ["ok", "ok"]
