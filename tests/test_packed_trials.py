@@ -266,7 +266,7 @@ def test_a_pack_killed_between_two_checkpoints_goes_on_one_by_one(
     outcomes, notes = packed(trials, tmp_path / "killed", 1e-9)
     assert (outcomes, notes) == ([Outcome("ok")] * 3, [])
     alone(trials, tmp_path / "alone")
-    assert_same_numbers(tmp_path / "killed", tmp_path / "alone", trials, rtol=1e-3)
+    assert_same_numbers(tmp_path / "killed", tmp_path / "alone", trials, rtol=5e-3)
 
 
 def test_a_pack_killed_in_its_evaluations_still_ends(
