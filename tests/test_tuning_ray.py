@@ -7,11 +7,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
+from ray import tune
 from rich.console import Console
 
+from bench.ray_session import RaySessionError
+from bench.storage.store import StoreError
+from bench.sweeps import load_sweeps
+from bench.tuning import tuning_ray
+from bench.tuning.search import SearchTrial, searches_of
 from bench.tuning.search_records import read_searches
+from bench.tuning.searcher import Searcher
 from bench.tuning.tuning import tune_sweeps
 
 ROOT = Path(__file__).parent.parent
@@ -62,3 +71,32 @@ def test_ray_gives_the_search_of_this_process(sweeps_file: Callable[[str], Path]
     )
     pd.testing.assert_frame_equal(ours, theirs)
     assert {"completed", "stopped"} == set(theirs["state"])
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_what_ends_a_search_is_said_without_the_trace_of_tune(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    class Tuner:
+        def __init__(self, trainable: Any, tune_config: Any, run_config: Any) -> None:
+            self.link = tune_config.search_alg.link
+
+        def fit(self) -> None:
+            try:
+                self.link.ended(SearchTrial(0, {}))
+            except StoreError as error:
+                raise tune.TuneError(f"Traceback\n  File\n{error}") from error
+            raise tune.TuneError("Traceback\n  File\nthe raylet died")
+
+    def record(trial: SearchTrial) -> None:
+        if full:
+            raise StoreError("make room there")
+
+    monkeypatch.setattr(tuning_ray.tune, "Tuner", Tuner)
+    monkeypatch.setattr(tuning_ray, "nodes", lambda: {"here": {"CPU": 1.0}})
+    search, *_ = [search for sweep in load_sweeps(sweeps_file(SWEEPS), "quick") for search in searches_of(sweep)]
+    expected = (
+        (StoreError, "^make room there$") if full else (RaySessionError, r"\(the raylet died\); the same command")
+    )
+    with pytest.raises(expected[0], match=expected[1]):
+        tuning_ray.search_with_ray(search, Searcher(search), tmp_path, record, None)

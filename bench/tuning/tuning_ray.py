@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from bench.errors import UserError
 from bench.identity import Trial
 from bench.placement import fits, misfit, request
+from bench.ray_session import RaySessionError
 from bench.ray_trials import nodes
+from bench.storage.store import StoreError
 from bench.tuning.search import Milestone, Search, SearchTrial
 from bench.tuning.search_trial import run_search_trial
 from bench.tuning.searcher import Searcher
@@ -38,14 +41,23 @@ def search_with_ray(
     data: the data folder; where it is the default one, each node of a cluster uses the folder that is its own.
     ended: is told of each as it ends. max_concurrent: trials at a time; None for as many as fit.
 
-    Raises UnplaceableError where not one fits.
+    Raises UnplaceableError where not one fits, RaySessionError where Ray gives up, and what `ended` does.
     """
+    refused: list[StoreError] = []
+
+    def record(trial: SearchTrial) -> None:
+        try:
+            ended(trial)
+        except StoreError as error:
+            refused.append(error)
+            raise  # Tune makes another error of it
+
     asked, there = search.trial.resources, nodes().values()
     if not fits(asked, there):
         raise UnplaceableError(misfit(search.trial.sweep, asked, there))
-    link = _Link(search, searcher, ended, None if data == data_root().resolve() else str(data))
+    link = _Link(search, searcher, record, None if data == data_root().resolve() else str(data))
     with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(_worker, tune.PlacementGroupFactory([request(asked)])),
             tune_config=tune.TuneConfig(
                 search_alg=_Suggestions(link),
@@ -61,7 +73,14 @@ def search_with_ray(
                 # Trials catch their own errors: what is left to retry is a process that died.
                 failure_config=tune.FailureConfig(max_failures=1),
             ),
-        ).fit()
+        )
+        try:
+            tuner.fit()
+        except (RayError, tune.TuneError) as error:
+            if refused:
+                raise refused[0] from error
+            reason = (str(error).splitlines() or [type(error).__name__])[-1]
+            raise RaySessionError(f"Ray gives up on the search ({reason}); the same command goes on") from error
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
