@@ -326,7 +326,10 @@ def test_bfloat16_is_recorded_and_gives_other_numbers_that_are_close(plan: Plan,
 def ray_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("ray")
     (folder / "sweeps.toml").write_text(
-        PAIRS + W2GN + 'methods."tests.packable:DrawsMasks" = {}\nmethods."tests.packable:DiesInPacks" = {}\n'
+        PAIRS
+        + "pack = 3\n"
+        + W2GN
+        + 'methods."tests.packable:DrawsMasks" = {}\nmethods."tests.packable:DiesInPacks" = {}\n'
     )
     command = [sys.executable, "-m", "bench", "run", "sweeps.toml", "--results", "results", "--executor", "ray"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
