@@ -17,6 +17,8 @@ from types import TracebackType
 import torch
 
 POLL_SECONDS = 0.2
+AGAIN_SECONDS = 5.0
+"""After which an error is raised again: where it arrives in a `__del__` or a callback, Python passes it to nobody."""
 OWN_MEMORY = re.compile(r"^(?:RssAnon|RssShmem):\s+(\d+) kB$", re.MULTILINE)
 ASKED = re.compile(r"(?:ried|nable) to allocate ([\d.]+ \w+)")
 FREE = re.compile(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free")
@@ -45,7 +47,7 @@ class Limits:
         self.lock = threading.Lock()
 
     def __enter__(self) -> Limits:
-        self.watched, self.ended = threading.get_ident(), threading.Event()
+        self.watched, self.ended, self.passed = threading.get_ident(), threading.Event(), None
         if self.timeout is not None or self.memory_bytes is not None:
             threading.Thread(target=self._watch, args=(self.ended,), name="limits", daemon=True).start()
         return self
@@ -56,12 +58,11 @@ class Limits:
             _raise_in(self.watched, None)  # what has been raised and not yet arrived must not arrive in later code
 
     def _watch(self, ended: threading.Event) -> None:
-        while not ended.wait(POLL_SECONDS):
-            self.passed = self._find_passed()
+        while not ended.wait(AGAIN_SECONDS if self.passed else POLL_SECONDS):
+            self.passed = self.passed or self._find_passed()
             with self.lock:
                 if self.passed is not None and not ended.is_set():
                     _raise_in(self.watched, LimitError)
-                    return
 
     def _find_passed(self) -> tuple[str, str, str] | None:
         if self.timeout is not None and self.seconds() > self.timeout:

@@ -124,6 +124,24 @@ def test_a_trial_below_its_limits_is_ok(trial: Trial, tmp_path: Path) -> None:
     assert row_of(replace(trial, timeout=300.0, resources=Resources(memory_gb=1000.0)), tmp_path)["status"] == "ok"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_that_is_passed_where_python_loses_errors_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dawdles:
+        def __del__(self) -> None:
+            arrived.append("before")
+            dawdle()
+            arrived.append("never")
+
+    monkeypatch.setattr("bench.limits.AGAIN_SECONDS", 0.2)
+    arrived: list[str] = []
+    with Limits(lambda: 10.0, timeout=1.0, memory_gb=None):
+        Dawdles()
+        arrived.append("after")
+        with pytest.raises(LimitError):
+            dawdle()
+    assert arrived == ["before", "after"]
+
+
 def test_no_limit_is_raised_once_its_block_has_ended() -> None:
     limits = Limits(lambda: 10.0, timeout=1.0, memory_gb=None)
     with limits, pytest.raises(LimitError):
