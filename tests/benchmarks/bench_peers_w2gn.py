@@ -24,6 +24,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
+from bench.packed_training import Pack, global_stream
 from methods.parts.icnn import DenseICNN
 from methods.transport.w2gn import W2GN
 from tests.benchmarks.side_by_side import race
@@ -31,6 +32,7 @@ from tests.benchmarks.side_by_side import race
 CHECKOUT = "BENCH_PEER_W2GN"
 NOTEBOOK = "notebooks/W2GN_gaussians_high_dimensions.ipynb"
 BATCH_SIZE = 256
+SEEDS = 8
 
 
 @pytest.fixture
@@ -168,3 +170,20 @@ def test_updates_beside_the_authors_loop(benchmark: BenchmarkFixture, checkout: 
             method.train_step(points, images)
 
     race(benchmark, ours, peer)
+
+
+@pytest.mark.parametrize("dim", [8, 16])
+def test_eight_packed_seeds_beside_the_authors_loop(benchmark: BenchmarkFixture, checkout: Path, dim: int) -> None:
+    """On two cores; a step is one of one seed."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    methods = [W2GN(dim) for _ in range(SEEDS)]
+    batches = [tuple(torch.randn(2, BATCH_SIZE, dim)) for _ in methods]
+    peer = AuthorsLoop(checkout, methods[0], *batches[0])
+    pack = Pack(methods, [global_stream(torch.device("cpu"))] * SEEDS)
+
+    def ours(steps: int) -> None:
+        for _ in range(-(-steps // SEEDS)):
+            pack.step(batches)
+
+    race(benchmark, ours, peer, steps=6 * SEEDS)
