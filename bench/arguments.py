@@ -56,8 +56,8 @@ exit status:
 """
 
 DOCTOR_EPILOG = """\
-With --repair, a trial's file under another name goes to its own, a damaged one is written anew from its copy in
-compact/ if there is one, and what no reader uses goes to quarantine/ in the results folder, under the path it had.
+With --repair, a trial's file under another name goes to its own, a damaged one is written anew if compact/ has a copy
+of it as it was last written, and what no reader uses goes to quarantine/ in the results folder, under the path it had.
 Files younger than an hour that a run may still be busy with are left alone. The next `run` runs those trials again
 whose rows were damaged.
 
