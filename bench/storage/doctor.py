@@ -22,7 +22,7 @@ from bench.printing import Console, print_line
 from bench.storage.compaction import copy_path, read_copy
 from bench.storage.metadata import UNREADABLE, makes_another_id, read_plan
 from bench.storage.mirror import open_store
-from bench.storage.reading import SCHEMAS, strays, sweep_folders
+from bench.storage.reading import SCHEMAS, STRAY, strays, sweep_folders
 from bench.storage.result_files import (
     MisplacedError,
     UnreadableError,
@@ -127,7 +127,7 @@ def _summary(store: Store, findings: list[Finding], *, mended: bool) -> str:
 def _rows(store: Store) -> Iterator[Finding]:
     folder = store.root / "rows"
     for path in strays(folder):
-        yield Finding(path, "not a file of ours: results lie in rows/SWEEP/TRIAL.parquet")
+        yield Finding(path, STRAY)
     for sweep in sweep_folders(folder):
         now = stamps(sweep)
         copied = {
