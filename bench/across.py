@@ -67,7 +67,7 @@ def _setting(trial: Trial) -> str:
 
 def recorded_trials(store: Store) -> Iterator[Trial]:
     """The trials the store knows of, from plans and rows, at versions of metrics that there still are."""
-    for trial_id, record in store.read().trials.items():
+    for (_, trial_id), record in store.read().trials.items():
         with suppress(KeyError, TypeError, ValueError):  # a record of another version of the harness
             trial = Trial.from_record(record)
             if trial.id == trial_id and all(metric.name in all_metrics() for metric in trial.metrics):

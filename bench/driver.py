@@ -21,7 +21,7 @@ from bench.progress import RunDisplay
 from bench.recorded import find_recorded
 from bench.selection import on_cpu, select, where
 from bench.storage.mirror import open_store
-from bench.storage.schema import STATUSES
+from bench.storage.schema import STATUSES, UNENDED
 from bench.storage.store import Store
 from bench.sweeps import Sweep, load_sweeps
 from bench.tuning.tuned import with_winners
@@ -163,7 +163,7 @@ def _show_packs(console: Console, found: Sequence[Pack]) -> None:
 
 
 def _is_waiting(status: str | None, *, retry_failed: bool, force: bool) -> bool:
-    if force or status is None or status in ("lost", "interrupted"):
+    if force or status is None or status in UNENDED:
         return True
     return status in SETTLED and retry_failed
 

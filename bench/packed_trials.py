@@ -121,7 +121,6 @@ def _reason(error: BaseException, runs: Sequence[Run]) -> str:
 
 def _conclude(run: Run, store: Store) -> Outcome:
     run.watch.run_at(1.0)
-    outcome = run.attempt()
-    run.write(outcome)
+    outcome = run.write(run.attempt())
     remove_checkpoint(store, store.checkpoint_path(run.trial.sweep, run.trial.id))
     return outcome

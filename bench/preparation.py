@@ -19,7 +19,7 @@ from bench.storage.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
 from bench.training import Report
-from bench.trial import Outcome, missing_row
+from bench.trial import Outcome, disk_refused, missing_row
 from datasets.base import DataError, ImageDataset, PairDataset
 from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
 from datasets.downloads import fetch, local
@@ -81,12 +81,15 @@ def run_prepared(
         try:
             for wanted in _of_trial(pack[0]):
                 _build(wanted, data_root)
-        except DataError as error:
-            outcome = Outcome("failed", "DataError", str(error))
-            for trial in pack:
-                missing_row(trial, store, outcome)
-            return [outcome for _ in pack]
-        except Exception as error:  # of whatever kind: the trials will say, each in its row
+        except Exception as error:
+            refused = disk_refused(error)
+            if refused or isinstance(error, DataError):
+                outcome = Outcome("lost" if refused else "failed", type(error).__name__, str(error))
+                for trial in pack:
+                    if store.status(trial.sweep, trial.id) != "ok":
+                        missing_row(trial, store, outcome)
+                return [outcome for _ in pack]
+            # Whatever else it is, the trials will say, each in its row.
             noted(f"{pack[0].dataset.name} could not be prepared: {error}")
     return run_pack(pack, store, data_root, reports, noted, checkpoint_seconds)
 

@@ -61,7 +61,7 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
     store = Store(results)
     found = store.read()
     trial_id = find_trial(prefix, found, store.root)
-    record = found.trials[trial_id]
+    record = found.trials[found.sweeps_of(trial_id)[0], trial_id]
     rows = found.rows[found.rows["trial_id"] == trial_id]
 
     def line(name: str, value: Any) -> None:
@@ -114,9 +114,10 @@ def find_trial(prefix: str, found: Results, where: Path) -> str:
 
     Raises UserError where no trial's id does, or several trials' ids do.
     """
-    matches = sorted(trial_id for trial_id in found.trials if trial_id.startswith(prefix))
+    known = {trial_id for _, trial_id in found.trials}
+    matches = sorted(trial_id for trial_id in known if trial_id.startswith(prefix))
     if not matches:
-        near = nearest(prefix, [trial_id[: len(prefix)] for trial_id in found.trials]) if found.trials else "no trials"
+        near = nearest(prefix, [trial_id[: len(prefix)] for trial_id in known]) if known else "no trials"
         raise UserError(f'no trial "{prefix}" in {where}: {near}')
     if len(matches) > 1:
         raise UserError(f'"{prefix}" begins {len(matches)} trial ids: {", ".join(m[:16] for m in matches[:5])}')

@@ -35,6 +35,7 @@ from bench.limits import LimitError, Limits, describe_out_of_memory
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
 from bench.registry import find_dataset, find_method
+from bench.storage.schema import UNENDED
 from bench.storage.store import Store, StoreError
 from bench.supplies import DataFolder
 from bench.training import (
@@ -83,8 +84,7 @@ def run_trial(
     """
     run = Run(trial, store, data_root, report, checkpoint_seconds)
     with reproducible(trial.resources.cpus):
-        outcome = run.attempt()
-        run.write(outcome)
+        outcome = run.write(run.attempt())
     remove_checkpoint(store, store.checkpoint_path(trial.sweep, trial.id))
     return outcome
 
@@ -118,6 +118,7 @@ class Run:
         self.limits = Limits(lambda: self.watch.seconds, trial.timeout, trial.resources.memory_gb)
         self.checkpoint_seconds = checkpoint_seconds
         self.pack = pack
+        self.before = store.fingerprint(trial.sweep, trial.id)
         self.cost: dict[str, Any] = {"device": str(self.device), "threads": trial.resources.cpus}
         self.cost |= {"packed": len(pack) or 1, "precision": trial.budget.precision}
         self.metric_rows: list[dict[str, Any]] = []
@@ -153,7 +154,7 @@ class Run:
             if memory is not None:
                 return Outcome("failed", "OutOfMemory", memory)
             # What a disk refuses is no fault of the trial's: a lost trial runs again.
-            status = "lost" if _disk_refused(error) else "failed"
+            status = "lost" if disk_refused(error) else "failed"
             return Outcome(status, type(error).__name__, _describe(error))
         return Outcome("ok")
 
@@ -312,7 +313,7 @@ class Run:
     def _checkpoint(self) -> Checkpoint:
         """The trial's, of this code on this machine."""
         trial, status = self.trial, self.store.status(self.trial.sweep, self.trial.id)
-        ended = status not in (None, "lost", "interrupted")
+        ended = status not in (None, *UNENDED)
         rows = f"{status} {self.store.fingerprint(trial.sweep, trial.id)}" if ended else None
         origin = {
             "trial": trial.id,
@@ -344,8 +345,15 @@ class Run:
             if self.kept:
                 np.savez_compressed(folder / ACROSS_SEEDS, allow_pickle=False, **self.kept)
 
-    def write(self, outcome: Outcome) -> None:
-        """Writes curves, then rows: a trial with rows has everything else."""
+    def write(self, outcome: Outcome) -> Outcome:
+        """Writes curves, then rows: a trial with rows has everything else; returns the outcome that is on record.
+
+        Where another run has meanwhile done the trial, and this one failed, the other's results stay.
+        """
+        trial, store = self.trial, self.store
+        changed = outcome.status != "ok" and store.fingerprint(trial.sweep, trial.id) != self.before
+        if changed and store.status(trial.sweep, trial.id) == "ok":
+            return Outcome("ok")
         if self.watch.curves:
             self._patiently(self.store.write_curves, self.trial.sweep, self.trial.id, self.watch.curves)
         shared = {
@@ -360,19 +368,24 @@ class Run:
         metrics = (self.metric_rows if outcome.status == "ok" else []) or [{}]
         rows = [{**shared, **metric} for metric in metrics]
         self._patiently(self.store.write_rows, rows, self.trial.to_record())
+        return outcome
 
     def _patiently(self, write: Callable[..., object], *arguments: Any) -> None:
-        """Writes, and waits where the disk refuses: a trial that is done should not be lost for want of room."""
+        """Writes, and waits where the disk refuses: a trial that is done should not be lost for want of room. Waiting
+        counts for no limit of time."""
         deadline = time.monotonic() + PATIENCE_SECONDS
+        rate = self.watch.rate
         while True:
             try:
                 write(*arguments)
-                return
+                break
             except StoreError as error:
                 if time.monotonic() > deadline:
                     raise
+                self.watch.run_at(0.0)
                 self.watch.report(f"waits, {error}", 0, None, math.nan)
                 time.sleep(RETRY_SECONDS)
+        self.watch.run_at(rate)
 
 
 def _identity_columns(trial: Trial) -> dict[str, Any]:
@@ -404,7 +417,7 @@ def _how_to_prepare(trial: Trial, folder: Path) -> str:
     )
 
 
-def _disk_refused(error: Exception) -> bool:
+def disk_refused(error: Exception) -> bool:
     """Whether an error comes of a disk that is full, read-only or gone."""
     at: BaseException | None = error
     while at is not None and not isinstance(at, OSError):

@@ -136,7 +136,7 @@ def sample_trials(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 def _recorded_keys(trial_id: str, found: Results) -> list[tuple[str, str]]:
     """(sweep, trial_id) of each sweep that has rows of a trial; of the sweep that plans it where none has."""
     sweeps = found.rows.loc[found.rows["trial_id"] == trial_id, "sweep"].unique()
-    return [(sweep, trial_id) for sweep in sorted(sweeps)] or [(found.trials[trial_id].get("sweep", ""), trial_id)]
+    return [(sweep, trial_id) for sweep in sorted(sweeps) or found.sweeps_of(trial_id)[:1]]
 
 
 def _recorded(sweep: str, trial_id: str, store: Store, plug_ins: Sequence[str]) -> Recorded:

@@ -65,7 +65,7 @@ def results(
 
 
 def only_id(folder: Path) -> str:
-    (trial_id,) = Store(folder).read().trials
+    ((_, trial_id),) = Store(folder).read().trials
     return trial_id
 
 

@@ -49,7 +49,7 @@ def test_the_command_that_show_tells_runs_that_trial_again_and_no_other(
 ) -> None:
     store = Store(results)
     sweeps = sweeps_file(PAIRS.format(name=name, steps=steps))
-    trials = list(store.read().trials)
+    trials = [trial_id for _, trial_id in store.read().trials]
     plan = store.read().planned
     assert len(trials) == 2
     for trial_id in trials:
@@ -64,7 +64,7 @@ def test_a_trial_of_code_that_is_no_more_does_not_run_again(
     results: Path, sweeps_file: SweepsFile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Identity, "version", Identity.version + 1)
-    (trial_id, _) = Store(results).read().trials
+    ((_, trial_id), _) = Store(results).read().trials
     assert again(trial_id, results, sweeps_file(PAIRS.format(name="pairs", steps=5)), capsys) == 2
     error = capsys.readouterr().err
     assert f"{trial_id[:16]} is on record in {results} and cannot run again: method identity was version" in error
@@ -76,7 +76,8 @@ def test_an_id_that_is_not_on_record_matches_nothing(
     sweeps = str(sweeps_file(PAIRS.format(name="pairs", steps=5)))
     assert main(["run", sweeps, "--only", "0123456789", "--results", str(results)]) == 2
     assert '--only "0123456789" matches no trial' in capsys.readouterr().err
-    (trial_id,) = [trial_id for trial_id, trial in Store(results).read().trials.items() if trial["spec"]["seed"] == 1]
+    known = Store(results).read().trials
+    (trial_id,) = [trial_id for (_, trial_id), trial in known.items() if trial["spec"]["seed"] == 1]
     assert main(["run", sweeps, "--only", trial_id, "--results", str(results)]) == 0
     assert main(["run", sweeps, "--only", trial_id, "--scale", "paper", "--results", str(results)]) == 2
 

@@ -243,8 +243,8 @@ def test_the_plan_is_the_sweep_as_it_was_last_run_whole_and_grows_by_parts(
 ) -> None:
     def planned() -> set[str]:
         found = Store(tmp_path).read()
-        ((_, trial_ids),) = found.planned.items()
-        return {found.trials[trial_id]["spec"]["method"]["name"] for trial_id in trial_ids}
+        (((sweep, _), trial_ids),) = found.planned.items()
+        return {found.trials[sweep, trial_id]["spec"]["method"]["name"] for trial_id in trial_ids}
 
     run(sweeps_file(faulty("Shift") + "methods.identity = {}\n"), tmp_path, only=["*/identity"])
     assert planned() == {"identity"}

@@ -32,7 +32,7 @@ def test_rows_come_back_with_the_columns_of_the_schema(tmp_path: Path) -> None:
     assert list(found.rows.columns) == ROW_SCHEMA.names
     assert found.rows["value"].tolist()[0] == 0.5
     assert pd.isna(found.rows["value"].tolist()[1])
-    assert found.trials == {"a" * 64: {"spec": 1}}
+    assert found.trials == {("s", "a" * 64): {"spec": 1}}
     assert found.problems == []
 
 

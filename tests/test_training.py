@@ -15,10 +15,10 @@ from bench.training import (
     EarlyStopping,
     ImageBatches,
     TimedOutError,
+    Training,
     Watch,
     near,
     run_stage,
-    Training,
     samplers,
 )
 from datasets.pairs.gaussians import Gaussians

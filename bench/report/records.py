@@ -112,7 +112,7 @@ def sections(results: Results, quoted: Mapping[str, int]) -> list[Section]:
             continue
         superseded = len(set(with_rows) - set(ids))
         mine = mine[mine["trial_id"].isin(ids)]
-        records = {t: results.trials[t] for t in ids if t in results.trials and results.trials[t]["sweep"] == sweep}
+        records = {trial_id: results.trials[sweep, trial_id] for trial_id in ids if (sweep, trial_id) in results.trials}
         made.append(_section(sweep, scale, ids, mine, {**records, **plan}, superseded, quoted))
     return sorted(made, key=lambda section: section.kind != "transport")
 

@@ -20,7 +20,7 @@ def sound(results: Results) -> Results:
 
     Each is named among the problems. A trial whose record is unusable is known by its rows, if those are usable.
     """
-    trials = {trial_id: record for trial_id, record in results.trials.items() if _is_record(record)}
+    trials = {key: record for key, record in results.trials.items() if _is_record(record)}
     plans = {key: {i: r for i, r in plan.items() if _is_record(r)} for key, plan in results.plans.items()}
     problems = [
         f"plan of {sweep} at {scale} scale: the record of trial {trial_id[:16]} is not one of ours, it is left out"

@@ -38,14 +38,18 @@ Plans = dict[tuple[str, str], dict[str, dict[str, Any]]]
 class Results:
     """What lies under a results folder.
 
-    rows: columns of ROW_SCHEMA. trials: trial_id -> the trial as it was planned, from plans and from the rows' own
-    files. problems: one sentence a file that could not be read.
+    rows: columns of ROW_SCHEMA. trials: (sweep, trial_id) -> the trial as it was planned, from plans and from the rows'
+    own files. problems: one sentence a file that could not be read.
     """
 
     rows: pd.DataFrame
-    trials: dict[str, dict[str, Any]]
+    trials: dict[tuple[str, str], dict[str, Any]]
     plans: Plans
     problems: list[str] = field(default_factory=list)
+
+    def sweeps_of(self, trial_id: str) -> list[str]:
+        """The sweeps that know the trial, planned or with rows."""
+        return sorted(sweep for sweep, known in self.trials if known == trial_id)
 
     @property
     def planned(self) -> dict[tuple[str, str], list[str]]:
@@ -56,14 +60,14 @@ class Results:
 def read_results(root: Path) -> Results:
     """Everything readable of a results folder; foreign and corrupt files are named in `problems` and left alone."""
     plans, problems = read_plans(root)
-    trials = {trial_id: trial for plan in plans.values() for trial_id, trial in plan.items()}
+    trials = {(sweep, trial_id): trial for (sweep, _), plan in plans.items() for trial_id, trial in plan.items()}
     tables = [ROW_SCHEMA.empty_table()]
     for folder in sweep_folders(root / "rows"):
         files, unreadable = files_of(root, folder.name, "rows")
         problems += unreadable
         files = files.only(holding(files))
         tables.append(files.table)
-        trials |= {head.file: json.loads(head.trial) for head in files.heads if head.trial}
+        trials |= {(folder.name, head.file): json.loads(head.trial) for head in files.heads if head.trial}
     problems += [f"{path}: {STRAY}" for path in strays(root / "rows")]
     return Results(frame(pa.concat_tables(tables)), trials, plans, problems + _conflicting(root))
 
