@@ -20,6 +20,7 @@ from bench.storage.reading import Results
 from bench.storage.store import Store
 
 COST = ("steps", "train_seconds", "eval_seconds", "peak_memory_bytes", "parameters", "device", "threads", "resumed")
+HOW = ("packed", "compiled", "precision")
 PROVENANCE = ("started_at", "git_sha", "git_dirty", "python", "torch", "cuda", "device_name", "ray", "packages")
 
 
@@ -93,7 +94,7 @@ def show_trial(prefix: str, results: Path, console: Console) -> int:
         shown = row["protocol"]
     if table.row_count:
         console.print(table)
-    for column in (*COST, *PROVENANCE):
+    for column in (*COST, *HOW, *PROVENANCE):
         line(column, first[column])
     for path in store.artifacts(trial_id).values():
         line("artifact", path)
