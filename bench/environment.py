@@ -9,6 +9,8 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -153,8 +155,13 @@ def git_state() -> tuple[str | None, bool | None]:
 
 @cache
 def _packages_hash() -> str:
-    """SHA-256 of every installed distribution and version: equal hashes, equal environments."""
-    installed = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in distributions()})
+    """SHA-256 of every installed distribution and version: equal hashes, equal environments.
+
+    What a package has inside itself, as Ray has once it is imported, is a part of it, and counts for none.
+    """
+    own = Path(sysconfig.get_path("purelib"))
+    path = [entry for entry in sys.path if own not in Path(entry).parents]
+    installed = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in distributions(path=path)})
     return hashlib.sha256("\n".join(installed).encode()).hexdigest()
 
 

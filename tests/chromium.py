@@ -81,10 +81,19 @@ class Chromium:
     def wait(self, condition: str) -> None:
         """Waits until an expression is true. Raises TimeoutError where it does not become so."""
         end = time.monotonic() + PATIENCE
-        while not self.run(f"Boolean({condition})"):
+        while not self._holds(condition):
             if time.monotonic() > end:
                 raise TimeoutError(condition)
             time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        """Whether an expression is true; not while one page gives way to another."""
+        try:
+            return bool(self.run(f"Boolean({condition})"))
+        except RuntimeError as error:
+            if "navigated or closed" not in str(error):
+                raise
+            return False
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
         """Writes what is seen as PNG; `whole`: also what lies below the window."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import torch
 
 from bench.environment import derive_seed, generator, numpy_generator, provenance, reproducible, seed_torch
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_seed_of_a_stream_is_pinned() -> None:
@@ -47,3 +53,14 @@ def test_provenance_names_versions_and_machine() -> None:
     assert facts["torch"] == torch.__version__
     assert facts["device_name"]
     assert len(facts["packages"]) == 64
+
+
+def test_what_ray_brings_along_once_it_is_imported_is_not_another_environment():
+    program = (
+        "import torch; from bench.environment import provenance; print(provenance(torch.device('cpu'))['packages'])"
+    )
+    hashes = [
+        subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for text in (program, f"import ray; {program}")
+    ]
+    assert hashes[0] == hashes[1] != ""

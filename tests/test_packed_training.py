@@ -22,6 +22,7 @@ from tests.packable import Affine
 PACKED = sorted(name for name, method in all_methods().items() if can_pack(method))
 NOT_BATCHED = {
     "sinkhorn-ae": "iterates until its marginals fit",
+    "guided-vae": "resamples one model's bases after another's",
     "vitae": "resamples one model's images after another's",
 }
 """Methods whose update is a step down an objective that cannot be computed for several models at once, and why."""

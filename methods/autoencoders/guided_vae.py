@@ -62,6 +62,7 @@ class GuidedVAE(VAE):
     name = "guided-vae"
     paper = "Ding et al. 2020, arXiv:2004.01255"
     summary = "VAE whose code must also explain images by a basis under affine transformations."
+    packs = False  # its bases are resampled one model after another
 
     guided_dims: int = 2
     """Length of z_def, as in the authors' MNIST code, of 10; 32 of 64 in the GWAE paper's CelebA baseline."""
