@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.storage.reading import Results
@@ -34,7 +35,8 @@ def sound(results: Results) -> Results:
     unreadable |= rows["protocol"].notna() & ~_is_object(rows["protocol"])
     measured = rows["metric"].notna()
     unplaced = measured & (rows["table"].isna() | rows["metric_version"].isna())
-    wrong = empty | unreadable | unplaced
+    # What is not finite is recorded as no value, with its reason.
+    wrong = empty | unreadable | unplaced | np.isinf(rows["value"].astype(float))
     for sweep, trial_id in sorted(set(zip(rows.loc[wrong, "sweep"], rows.loc[wrong, "trial_id"], strict=True))):
         problems.append(f"rows of trial {trial_id[:16]} in {sweep}: not as the harness writes them, they are left out")
     return Results(rows[~wrong], trials, plans, [*results.problems, *problems])
