@@ -116,7 +116,7 @@ def current(rows: pa.Table) -> pa.Table:
         raise ValueError(f"its column {empty[0]} has a line without a value")
     unknown = set(rows["status"].unique().to_pylist()) - set(STATUSES) if "status" in rows.column_names else set()
     if unknown:
-        raise ValueError(f"it has the status {min(unknown)}, and there are {', '.join(STATUSES)}")
+        raise ValueError(f"it has the status {min(unknown)!a}, and there are {', '.join(STATUSES)}")
     if "schema_version" not in rows.column_names:
         raise ValueError("it lacks the column schema_version")
     versions = rows["schema_version"].unique().to_pylist()
