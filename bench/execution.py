@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS
 from bench.errors import UserError
 from bench.identity import Trial
+from bench.outcomes import Outcome, missing_row
 from bench.packs import Pack
 from bench.placement import Node, fits, misfit
 from bench.preparation import run_prepared
 from bench.ray_session import RaySessionError, ray_session
 from bench.storage.store import Store, StoreError
 from bench.training import Report
-from bench.trial import Outcome, missing_row
 from datasets.root import data_root as default_root
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ class Pack:
     """
 
     def __init__(self, methods: Sequence[Method], states: Sequence[Tensor], precision: str = "float32") -> None:
-        self.methods = methods
+        self.methods: Sequence[Any] = methods  # of either contract
         self.precision = precision
         self.device = next(methods[0].parameters()).device
         self.streams = [torch.Generator(self.device) for _ in methods]
@@ -144,7 +144,7 @@ class Pack:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 set_global_stream(before, self.device)
                 with Recording() as recording, calculating(self.precision, self.device):
-                    values.append(next(iter(method.objective(*batch).values())).detach())  # type: ignore[operator]
+                    values.append(next(iter(method.objective(*batch).values())).detach())
                 after = global_stream(self.device)
             for name, value in buffers.items():
                 self.buffers[name][at].copy_(value)
@@ -242,10 +242,10 @@ class _Objective(nn.Module):
 
     def __init__(self, method: Method) -> None:
         super().__init__()
-        self.method = method
+        self.method: Any = method  # of either contract
 
     def forward(self, *batch: Tensor) -> Losses:
-        return self.method.objective(*batch)  # type: ignore[operator]  # both contracts have it
+        return self.method.objective(*batch)
 
 
 def _require_agreement(packed: Tensor, alone: Tensor, tolerance: float) -> None:

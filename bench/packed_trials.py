@@ -15,10 +15,11 @@ from bench.checkpointing.checkpoints import CHECKPOINT_SECONDS, remove_checkpoin
 from bench.environment import reproducible
 from bench.identity import Trial
 from bench.limits import LimitError
+from bench.outcomes import Outcome
 from bench.packed_training import Pack, global_stream, set_global_stream
 from bench.storage.store import Store, StoreError
 from bench.training import Report, Training
-from bench.trial import Outcome, Run, run_trial
+from bench.trial import Run, run_trial
 
 
 def run_pack(

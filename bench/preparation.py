@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from bench.errors import UserError
 from bench.identity import Trial, canonical_json
 from bench.options import defaults, nearest, options_of, typed
+from bench.outcomes import Outcome, disk_refused, missing_row
 from bench.packed_trials import run_pack
 from bench.printing import Console
 from bench.registry import UnknownNameError, all_datasets, find_dataset
@@ -19,7 +20,6 @@ from bench.storage.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
 from bench.training import Report
-from bench.trial import Outcome, disk_refused, missing_row
 from datasets.base import DataError, ImageDataset, PairDataset
 from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
 from datasets.downloads import fetch, local

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from bench.identity import Trial
-from bench.trial import Outcome
+from bench.outcomes import Outcome
 
 LINE_SECONDS = 30.0
 """Between two plain lines on trials that run long."""

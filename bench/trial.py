@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import shlex
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +26,11 @@ from bench.environment import (
     seed_torch,
 )
 from bench.evidence import Evidence, ImageEvidence, PairEvidence
-from bench.identity import Trial, canonical_json
+from bench.identity import Trial
 from bench.limits import LimitError, Limits, describe_out_of_memory
 from bench.measurement import measure
 from bench.options import defaults, options_of, typed
+from bench.outcomes import Outcome, describe_error, disk_refused, how_to_prepare, identity_columns, outcome_columns
 from bench.registry import find_dataset, find_method
 from bench.storage.schema import UNENDED
 from bench.storage.store import Store, StoreError
@@ -52,7 +49,6 @@ from bench.training import (
     samplers,
 )
 from datasets.base import ImageDataset, ImageSplit, PairDataset
-from datasets.cache import data_root as default_root
 from datasets.cache import load_pair, load_splits
 from datasets.downloads import MissingFileError
 from methods.base import Autoencoder, Method, Sampler, TransportMap, descends
@@ -60,18 +56,8 @@ from methods.base import Autoencoder, Method, Sampler, TransportMap, descends
 PATIENCE_SECONDS = 3600.0
 """How long a trial that is done waits for a disk that refuses its results, asking every RETRY_SECONDS."""
 RETRY_SECONDS = 2.0
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN)
 ACROSS_SEEDS = "across-seeds.npz"
 """The artifact with the arrays that metrics across seeds need; see `bench.across`."""
-
-
-@dataclass
-class Outcome:
-    """What came of a trial: its status, and the error where there was one."""
-
-    status: str
-    error_type: str | None = None
-    error: str | None = None
 
 
 def run_trial(
@@ -87,11 +73,6 @@ def run_trial(
         outcome = run.write(run.attempt())
     remove_checkpoint(store, store.checkpoint_path(trial.sweep, trial.id))
     return outcome
-
-
-def missing_row(trial: Trial, store: Store, outcome: Outcome) -> None:
-    """Writes the row of a trial that could not write its own."""
-    store.write_rows([{**_identity_columns(trial), **_outcome_columns(outcome)}], trial.to_record())
 
 
 class Run:
@@ -146,7 +127,7 @@ class Run:
         except TimedOutError as error:
             return Outcome("timeout", "TimedOut", str(error))
         except MissingFileError as error:
-            return Outcome("failed", "MissingFile", f"{_how_to_prepare(self.trial, self.data_root)} {error}")
+            return Outcome("failed", "MissingFile", f"{how_to_prepare(self.trial, self.data_root)} {error}")
         except StoreError:
             raise
         except Exception as error:
@@ -155,7 +136,7 @@ class Run:
                 return Outcome("failed", "OutOfMemory", memory)
             # What a disk refuses is no fault of the trial's: a lost trial runs again.
             status = "lost" if disk_refused(error) else "failed"
-            return Outcome(status, type(error).__name__, _describe(error))
+            return Outcome(status, type(error).__name__, describe_error(error))
         return Outcome("ok")
 
     def measure(self) -> Iterator[Training]:
@@ -357,8 +338,8 @@ class Run:
         if self.watch.curves:
             self._patiently(self.store.write_curves, self.trial.sweep, self.trial.id, self.watch.curves)
         shared = {
-            **_identity_columns(self.trial),
-            **_outcome_columns(outcome),
+            **identity_columns(self.trial),
+            **outcome_columns(outcome),
             **self.cost,
             "resumed": self.watch.resumed,
             "peak_memory_bytes": max(peak_memory(self.device) or 0, self.watch.earlier_peak) or None,
@@ -386,46 +367,3 @@ class Run:
                 self.watch.report(f"waits, {error}", 0, None, math.nan)
                 time.sleep(RETRY_SECONDS)
         self.watch.run_at(rate)
-
-
-def _identity_columns(trial: Trial) -> dict[str, Any]:
-    return {
-        "trial_id": trial.id,
-        "sweep": trial.sweep,
-        "scale": trial.scale,
-        "kind": trial.kind,
-        "dataset": trial.dataset.name,
-        "dataset_options": canonical_json(dict(trial.dataset.options)),
-        "dataset_version": trial.dataset.version,
-        "method": trial.method.name,
-        "method_version": trial.method.version,
-        "params": canonical_json(dict(trial.method.options)),
-        "seed": trial.seed,
-    }
-
-
-def _outcome_columns(outcome: Outcome) -> dict[str, Any]:
-    return {"status": outcome.status, "error_type": outcome.error_type, "error": outcome.error}
-
-
-def _how_to_prepare(trial: Trial, folder: Path) -> str:
-    scale = "" if trial.scale == "quick" else f" --scale {trial.scale}"
-    data = "" if folder == default_root().resolve() else f" --data {shlex.quote(str(folder))}"
-    return (
-        f"Run `python -m bench prepare --sweep {trial.sweep}{scale}{data}` (with --sweeps FILE where the sweep is not "
-        "in sweeps.toml), then this with --retry-failed."
-    )
-
-
-def disk_refused(error: Exception) -> bool:
-    """Whether an error comes of a disk that is full, read-only or gone."""
-    at: BaseException | None = error
-    while at is not None and not isinstance(at, OSError):
-        at = at.__cause__
-    return at is not None and at.errno in DISK_ERRORS
-
-
-def _describe(error: Exception) -> str:
-    """The message, and where in the code it came from: enough to find it, short enough for a table."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{error} ({Path(frame.filename).name}:{frame.lineno}, in {frame.name})"

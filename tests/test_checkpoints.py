@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -22,9 +23,10 @@ from safetensors.torch import load_file, save_file
 import bench.checkpointing.checkpoints
 from bench.cli import main
 from bench.identity import Trial
+from bench.outcomes import Outcome
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
-from bench.trial import Outcome, run_trial
+from bench.trial import run_trial
 from methods.base import Losses
 from tests.faulty import Shift
 
@@ -271,8 +273,8 @@ def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_costs_nothing_el
 
         monkeypatch.setattr("bench.checkpointing.checkpoints.save_file", full)
     elif fault == "scarce":
-        usage = lambda path: type("Usage", (), {"free": 1000})  # noqa: E731
-        monkeypatch.setattr("bench.checkpointing.checkpoints.shutil.disk_usage", usage)
+        usage = SimpleNamespace(free=1000)
+        monkeypatch.setattr("bench.checkpointing.checkpoints.shutil.disk_usage", lambda path: usage)
     else:
         monkeypatch.setattr("bench.checkpointing.checkpoints.LARGEST_BYTES", 100)
     with pytest.warns(UserWarning, match="no checkpoint could be written") as warned:

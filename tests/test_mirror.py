@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.commands import results_option
+from bench.outcomes import Outcome, missing_row
 from bench.storage.doctor import YOUNG_SECONDS, examine, repair
 from bench.storage.mirror import MirrorStore, open_store
 from bench.storage.store import Store
-from bench.trial import Outcome, missing_row
 from tests.test_identity import TRIAL
 
 POINT = {"stage": "train", "step": 1, "seconds": 0.1, "name": "loss"}

@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from bench.identity import Trial
+from bench.outcomes import Outcome
 from bench.packed_trials import run_pack
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
-from bench.trial import Outcome, run_trial
+from bench.trial import run_trial
 from tests.packable import Affine
 
 ROOT = Path(__file__).parent.parent

@@ -15,10 +15,10 @@ import pytest
 from bench import execution, ray_trials
 from bench.execution import Way, execute
 from bench.identity import Resources, Trial
+from bench.outcomes import Outcome, missing_row
 from bench.storage import mirror
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
-from bench.trial import Outcome, missing_row
 
 SWEEPS = """
 [sweep.pairs]

@@ -11,10 +11,11 @@ import pytest
 
 import bench.trial
 from bench.identity import Trial
+from bench.outcomes import Outcome
 from bench.preparation import run_prepared
 from bench.storage.store import Store, StoreError
 from bench.sweeps import load_sweeps
-from bench.trial import Outcome, Run, run_trial
+from bench.trial import Run, run_trial
 from datasets.base import DataError
 
 SWEEPS = """

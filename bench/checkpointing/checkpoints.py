@@ -177,7 +177,7 @@ class Checkpoint:
         """The header and the snapshot; None, with a warning where there is a file, if it cannot be gone on from."""
         try:
             with safe_open(self.path, "pt") as file:
-                metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dict
             if _digest(metadata["header"], tensors) != metadata["sha256"]:
                 raise ValueError("its contents are not what was written")
             header = json.loads(metadata["header"])

@@ -14,9 +14,10 @@ from bench.environment import reproducible, seed_torch
 from bench.evidence import Evidence
 from bench.identity import Trial
 from bench.measurement import measure
+from bench.outcomes import Outcome
 from bench.storage.store import Store
 from bench.training import Training, Watch, never, run_stage
-from bench.trial import Outcome, Run
+from bench.trial import Run
 from bench.tuning.search import REDUCTION, RUNGS, Milestone
 from methods.base import Method
 

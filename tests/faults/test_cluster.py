@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -37,7 +38,7 @@ resources = { custom = { a100 = 1 } }
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
@@ -47,10 +48,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     found.shutdown()
 
 
-def test_a_sweep_outlives_one_of_two_nodes(cluster: object, tmp_path: Path) -> None:
-    second = cluster.add_node(num_cpus=1)  # type: ignore[attr-defined]
+def test_a_sweep_outlives_one_of_two_nodes(cluster: Any, tmp_path: Path) -> None:
+    second = cluster.add_node(num_cpus=1)
     (tmp_path / "sweeps.toml").write_text(SWEEPS)
-    where = ["--results", str(tmp_path / "results"), "--address", cluster.address]  # type: ignore[attr-defined]
+    where = ["--results", str(tmp_path / "results"), "--address", cluster.address]
     command = [sys.executable, "-m", "bench", "run", str(tmp_path / "sweeps.toml"), "--wait", "0", *where]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     rows = tmp_path / "results" / "rows" / "pairs"
@@ -59,7 +60,7 @@ def test_a_sweep_outlives_one_of_two_nodes(cluster: object, tmp_path: Path) -> N
         assert run.poll() is None, run.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    cluster.remove_node(second, allow_graceful=False)  # type: ignore[attr-defined]
+    cluster.remove_node(second, allow_graceful=False)
     printed, _ = run.communicate(timeout=300)
     frame = pd.read_parquet(tmp_path / "results" / "rows").set_index("sweep")
     assert frame.loc["pairs", "status"].tolist() == ["ok"] * 6, printed

@@ -13,10 +13,10 @@ from pyarrow import fs
 
 from bench.cli import main
 from bench.driver import run_sweeps
+from bench.outcomes import Outcome, missing_row
 from bench.storage import mirror
 from bench.storage.mirror import MirrorStore, local_results, open_store
 from bench.storage.store import Store, StoreError
-from bench.trial import Outcome, missing_row
 from tests.faults.flaky_s3 import FlakyS3, serving
 from tests.test_identity import TRIAL
 
