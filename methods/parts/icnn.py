@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import celu, dropout, linear
+from torch.nn.functional import celu, dropout
 
 NARROW = 16
 """Products of matrices with fewer columns are taken transposed."""
@@ -130,26 +130,25 @@ class _ValueAndGradient(torch.autograd.Function):
     """ψ and ∇ψ of a `DenseICNN` with m = 0, and the derivatives of v ψ(x) + g·∇ψ(x), v and g those of a loss.
 
     ∇ψ is a backward pass through the layers. As g·∇ψ is the derivative of ψ along g, its own derivatives are a forward
-    pass of the layers' tangents along g, and a backward pass.
+    pass of the layers' tangents along g, and a backward pass. All of it is written for one network, of points [B, D],
+    and for several, [S, B, D], whose weights have a first dimension more.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(mask: Tensor | None, points: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         square_weight, linear_weight, bias, output_weight, *convex_weights = weights
         values, projections, layers = _evaluate(mask, points, *weights)
-        skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
-        slopes = [(hidden + 1).clamp(max=1) for hidden in layers[1:]]  # CELU'
-        signal = output_weight.expand_as(layers[-1])  # ∂ψ/∂h_K, then back through the layers
+        skip_mask, masks = _split_mask(mask, convex_weights, bias.shape[-1])
+        slopes = [(hidden + 1).clamp_(max=1) for hidden in layers[1:]]  # CELU'
+        signal = output_weight.unsqueeze(-2).expand_as(layers[-1])  # ∂ψ/∂h_K, then back through the layers
         signals, bends = [], []
         for weight, slope, layer_mask in zip(reversed(convex_weights), reversed(slopes), reversed(masks), strict=True):
             bends.append(slope.frac().mul_(signal))  # CELU'' is CELU', but 0 where that is 1
             signal = signal * slope
             signals.append(signal)
             signal = _masked(signal, layer_mask) @ weight
-        outer = _masked(torch.cat([signal, *reversed(signals)], dim=1), skip_mask)  # ∂ψ/∂q_k, [B, Σ hidden]
-        weighted = projections * outer.unsqueeze(1)
+        outer = _masked(torch.cat([signal, *reversed(signals)], dim=-1), skip_mask)  # ∂ψ/∂q_k, [B, Σ hidden]
+        weighted = projections * outer.unsqueeze(-2)
         gradients = _to_points(weighted, outer, square_weight, linear_weight)
         return values, gradients, projections, weighted, outer, *layers, *slopes, *reversed(signals), *reversed(bends)
 
@@ -169,15 +168,15 @@ class _ValueAndGradient(torch.autograd.Function):
         projections, weighted, outer = islice(rest, 3)
         layers = list(islice(rest, depth + 1))
         slopes, signals, bends = (list(islice(rest, depth)) for _ in range(3))
-        skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
-        of_values = points.new_zeros(len(points)) if of_outputs[0] is None else of_outputs[0]
+        skip_mask, masks = _split_mask(mask, convex_weights, bias.shape[-1])
+        of_values = points.new_zeros(points.shape[:-1]) if of_outputs[0] is None else of_outputs[0]
         of_gradients = torch.zeros_like(points) if of_outputs[1] is None else of_outputs[1]
 
         # The tangents of all layers along of_gradients.
         projection_tangents = _project(of_gradients, square_weight)
         quadratic_tangents = of_gradients @ linear_weight.mT
-        for projection, tangent in zip(projections.unbind(dim=1), projection_tangents.unbind(dim=1), strict=True):
-            quadratic_tangents = quadratic_tangents.addcmul(projection, tangent, value=2)
+        for projection, tangent in zip(projections.unbind(dim=-2), projection_tangents.unbind(dim=-2), strict=True):
+            quadratic_tangents.addcmul_(projection, tangent, value=2)
         first, *skips = _split_layers(_masked(quadratic_tangents, skip_mask), convex_weights)
         tangents, activation_tangents = [first], []
         for weight, skip, layer_mask, slope in zip(convex_weights, skips, masks, slopes, strict=True):
@@ -185,31 +184,43 @@ class _ValueAndGradient(torch.autograd.Function):
             tangents.append(slope * activation_tangents[-1])
 
         # Back through the layers; what comes back to the tangents is the signals.
-        of_output_weight = of_values @ layers[-1] + tangents[-1].sum(dim=0)
-        of_layer = of_values.unsqueeze(1) * output_weight
+        of_output_weight = (of_values.unsqueeze(-2) @ layers[-1]).squeeze(-2) + tangents[-1].sum(dim=-2)
+        of_layer = of_values.unsqueeze(-1) * output_weight.unsqueeze(-2)
         of_convex_weights, of_activations = [], []
         for k in reversed(range(depth)):
-            of_activation = (slopes[k] * of_layer).addcmul(bends[k], activation_tangents[k])
+            of_activation = (slopes[k] * of_layer).addcmul_(bends[k], activation_tangents[k])
             of_activations.append(of_activation)
             of_carried, signal = _masked(of_activation, masks[k]), _masked(signals[k], masks[k])
-            of_convex_weights.append(torch.addmm(of_carried.mT @ layers[k], signal.mT, tangents[k]))
+            of_convex_weights.append(_add_product(of_carried.mT @ layers[k], signal.mT, tangents[k]))
             of_layer = of_carried @ convex_weights[k]
-        of_quadratics = _masked(torch.cat([of_layer, *reversed(of_activations)], dim=1), skip_mask)
-        of_projections = (projections * of_quadratics.unsqueeze(1)).addcmul(projection_tangents, outer.unsqueeze(1))
+        of_quadratics = _masked(torch.cat([of_layer, *reversed(of_activations)], dim=-1), skip_mask)
+        of_projections = (projections * of_quadratics.unsqueeze(-2)).addcmul_(projection_tangents, outer.unsqueeze(-2))
         of_points = None
         if ctx.needs_input_grad[1]:
             of_points = _to_points(of_projections, of_quadratics, square_weight, linear_weight)
-        of_squares = _to_weights(of_projections.flatten(1), points) + _to_weights(weighted.flatten(1), of_gradients)
+        of_squares = _to_weights(of_projections.flatten(-2), points) + _to_weights(weighted.flatten(-2), of_gradients)
         of_linear = _to_weights(of_quadratics, points) + _to_weights(outer, of_gradients)
         return (
             None,
             of_points,
             (2 * of_squares).view_as(square_weight),
             of_linear,
-            of_quadratics.sum(dim=0),
+            of_quadratics.sum(dim=-2),
             of_output_weight,
             *reversed(of_convex_weights),
         )
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        """Several networks at once, of `torch.func.vmap`."""
+        stacked = (
+            value if value is None else value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+            for value, dim in zip(inputs, in_dims, strict=True)
+        )
+        values, gradients, *_ = _ValueAndGradient.apply(*stacked)
+        return (values, gradients), (0, 0)
 
 
 def _evaluate(
@@ -225,31 +236,31 @@ def _evaluate(
 
     The dropout mask, if any, is that of all q_k(x), then those of the W_k h_k, side by side.
     """
-    skip_mask, masks = _split_mask(mask, convex_weights, len(bias))
+    skip_mask, masks = _split_mask(mask, convex_weights, bias.shape[-1])
     projections = _project(points, square_weight)
-    quadratics = linear(points, linear_weight, bias)
-    for projection in projections.unbind(dim=1):
-        quadratics = quadratics.addcmul(projection, projection)
+    quadratics = _add_product(bias.unsqueeze(-2), points, linear_weight.mT)
+    for projection in projections.unbind(dim=-2):
+        quadratics = quadratics.addcmul_(projection, projection)
     first, *skips = _split_layers(_masked(quadratics, skip_mask), convex_weights)
     layers = [first]
     for weight, skip, layer_mask in zip(convex_weights, skips, masks, strict=True):
         layers.append(celu(_carry(layers[-1], weight, skip, layer_mask)))
-    return layers[-1] @ output_weight, projections, layers
+    return (layers[-1] @ output_weight.unsqueeze(-1)).squeeze(-1), projections, layers
 
 
 def _project(points: Tensor, square_weight: Tensor) -> Tensor:
     """[B, D] and [R, Σ hidden, D] -> [B, R, Σ hidden]."""
-    return linear(points, square_weight.flatten(end_dim=1)).unflatten(1, square_weight.shape[:2])
+    return (points @ square_weight.flatten(-3, -2).mT).unflatten(-1, square_weight.shape[-3:-1])
 
 
 def _carry(hidden: Tensor, weight: Tensor, skip: Tensor, mask: Tensor | None) -> Tensor:
     """What the next layer's CELU acts on: W h + q."""
-    return torch.addmm(skip, hidden, weight.mT) if mask is None else skip + mask * (hidden @ weight.mT)
+    return _add_product(skip, hidden, weight.mT) if mask is None else skip + mask * (hidden @ weight.mT)
 
 
 def _to_points(of_projections: Tensor, of_quadratics: Tensor, square_weight: Tensor, linear_weight: Tensor) -> Tensor:
     """Derivatives by x, [B, D], from those by q and halves of those by A x, which are [B, (R,) Σ hidden]."""
-    squares = _product(of_projections.flatten(start_dim=1), square_weight.flatten(end_dim=1))
+    squares = _product(of_projections.flatten(-2), square_weight.flatten(-3, -2))
     return 2 * squares + _product(of_quadratics, linear_weight)
 
 
@@ -260,13 +271,18 @@ def _to_weights(of_outputs: Tensor, points: Tensor) -> Tensor:
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """left @ right; transposed where the result is narrow, which MKL is four times slower at."""
-    return left @ right if right.shape[1] >= NARROW else (right.mT @ left.mT).mT
+    return left @ right if right.shape[-1] >= NARROW else (right.mT @ left.mT).mT
+
+
+def _add_product(added: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """added + left @ right in one pass, of matrices or of batches of them."""
+    return (torch.addmm if left.dim() == 2 else torch.baddbmm)(added, left, right)
 
 
 def _split_layers(values: Tensor, convex_weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """[B, Σ hidden] -> those of each layer."""
-    carried = [len(weight) for weight in convex_weights]
-    return values.split([values.shape[1] - sum(carried), *carried], dim=1)
+    carried = [weight.shape[-2] for weight in convex_weights]
+    return values.split([values.shape[-1] - sum(carried), *carried], dim=-1)
 
 
 def _split_mask(
@@ -275,7 +291,7 @@ def _split_mask(
     """Those of all q_k(x) together, and of each W_k h_k."""
     if mask is None:
         return None, [None] * len(convex_weights)
-    skip_mask, *masks = mask.split([total, *(len(weight) for weight in convex_weights)], dim=1)
+    skip_mask, *masks = mask.split([total, *(weight.shape[-2] for weight in convex_weights)], dim=-1)
     return skip_mask, masks
 
 
