@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
-from bench.environment import derive_seed, generator, numpy_generator, provenance, reproducible, seed_torch
+from bench.environment import (
+    derive_seed,
+    generator,
+    keeping_freed_memory,
+    numpy_generator,
+    provenance,
+    reproducible,
+    seed_torch,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,3 +75,21 @@ def test_what_ray_brings_along_once_it_is_imported_is_not_another_environment():
         for text in (program, f"import ray; {program}")
     ]
     assert hashes[0] == hashes[1] != ""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left as they are")
+def test_freed_memory_is_kept_within_the_block_and_given_back_after_it() -> None:
+    with keeping_freed_memory():
+        blocks = [torch.ones(2**20) for _ in range(64)]
+        full = resident()
+        above = torch.ones(2**10)  # what is free below it cannot simply be cut off
+        blocks.clear()
+        assert full - resident() < 2**24
+    assert above.sum() == 2**10
+    assert full - resident() > 2**27
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.networks import ChannelsLast, Logit, Network, build_decoder, build_encoder, dense_layers
+from methods.parts.networks import ChannelsLast, Logit, Network, ToGrey, build_decoder, build_encoder, dense_layers
 from methods.parts.optimization import Plateau, decay
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
@@ -92,6 +92,19 @@ def test_doublings_of_dcgan_are_the_transposes_of_its_convolutions(side: int) ->
     seen = convolution(pad(images))[:, : transposed.in_channels]
     drawn = crop(transposed(features))
     torch.testing.assert_close((seen * features).sum(), (images * drawn).sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (4, 2, 0), (5, 1, 2), (5, 2, 0)])
+def test_a_transposed_convolution_to_grey_is_torchs(kernel: int, stride: int, padding: int) -> None:
+    ours = ToGrey(6, 1, kernel, stride=stride, padding=padding).double()
+    features = torch.randn(3, 6, 5, 7, dtype=torch.float64, requires_grad=True)
+    drawn = ours(features)
+    expected = nn.ConvTranspose2d.forward(ours, features)
+    torch.testing.assert_close(drawn, expected)
+    wanted = features, *ours.parameters()
+    weights = torch.randn_like(drawn)
+    found = torch.autograd.grad((drawn * weights).sum(), wanted)
+    torch.testing.assert_close(found, torch.autograd.grad((expected * weights).sum(), wanted))
 
 
 def test_the_order_of_batch_norm_is_each_papers() -> None:

@@ -215,11 +215,13 @@ class _ValueAndGradient(torch.autograd.Function):
         info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         """Several networks at once, of `torch.func.vmap`."""
-        stacked = (
-            value if value is None else value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
-            for value, dim in zip(inputs, in_dims, strict=True)
-        )
-        values, gradients, *_ = _ValueAndGradient.apply(*stacked)
+
+        def stacked(value: Tensor | None, dim: int | None) -> Tensor | None:
+            if value is None:
+                return None
+            return value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+
+        values, gradients, *_ = _ValueAndGradient.apply(*map(stacked, inputs, in_dims))
         return (values, gradients), (0, 0)
 
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import fold
 
 Network = Literal["conv", "dcgan", "dcgan-plain", "mlp"]
 ImageShape = tuple[int, int, int]
@@ -76,6 +77,19 @@ class ChannelsLast(nn.Module):
         return images if images.is_cuda else images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
+class ToGrey(nn.ConvTranspose2d):
+    """A transposed convolution; to a single channel on a CPU, a matrix product whose patches are added, for speed."""
+
+    def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if images.is_cuda or self.out_channels > 1:
+            return super().forward(images, output_size)
+        kernel, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
+        height, width = ((side - 1) * stride + kernel - 2 * padding for side in images.shape[2:])
+        patches = self.weight.flatten(start_dim=1).mT @ images.flatten(start_dim=2)
+        added = fold(patches, (height, width), kernel, padding=padding, stride=stride)
+        return added if self.bias is None else added + self.bias.unflatten(0, (-1, 1, 1))
+
+
 def _conv_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm: bool) -> nn.Sequential:
     grid, halvings = _halve(image_shape, "conv", largest=7)
     filters = [width * 2**i for i in range(halvings)]
@@ -96,7 +110,7 @@ def _conv_decoder(image_shape: ImageShape, latent_dim: int, width: int, batch_no
     for inputs, features in pairwise(filters):
         layers += [nn.ConvTranspose2d(inputs, features, 4, stride=2, padding=1), nn.SiLU()]
         layers += _norm(nn.BatchNorm2d, features, batch_norm)
-    layers += [nn.ConvTranspose2d(filters[-1], image_shape[0], 4, stride=2, padding=1), nn.Sigmoid()]
+    layers += [ToGrey(filters[-1], image_shape[0], 4, stride=2, padding=1), nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 
@@ -167,7 +181,7 @@ def _same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
 def _same_transposed(side: int, inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
     """The transpose of a "same" convolution of `side` pixels: what the padding would have added is cropped."""
     before, after = _same_padding(side, kernel, stride)
-    return [nn.ConvTranspose2d(inputs, outputs, kernel, stride), nn.ZeroPad2d((-before, -after) * 2)]
+    return [ToGrey(inputs, outputs, kernel, stride), nn.ZeroPad2d((-before, -after) * 2)]
 
 
 def _dcgan_kernel(side: int) -> int:
