@@ -23,7 +23,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import fold
+from torch.nn.functional import conv2d, fold
 
 Network = Literal["conv", "dcgan", "dcgan-plain", "mlp"]
 ImageShape = tuple[int, int, int]
@@ -77,6 +77,24 @@ class ChannelsLast(nn.Module):
         return images if images.is_cuda else images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
+class Bordered(nn.Conv2d):
+    """A convolution of images whose border is repeated once around them.
+
+    When it is compiled, the border is put together of slices: of the derivative of torch's own (2.13), the compiler
+    mistakes the layout.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride=stride, padding=1, padding_mode="replicate")
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return super().forward(images)
+        rows = torch.cat([images[:, :, :1], images, images[:, :, -1:]], dim=2)
+        bordered = torch.cat([rows[..., :1], rows, rows[..., -1:]], dim=3)
+        return conv2d(bordered, self.weight, self.bias, self.stride)
+
+
 class ToGrey(nn.ConvTranspose2d):
     """A transposed convolution; to a single channel on a CPU, a matrix product whose patches are added, for speed."""
 
@@ -95,7 +113,7 @@ def _conv_encoder(image_shape: ImageShape, outputs: int, width: int, batch_norm:
     filters = [width * 2**i for i in range(halvings)]
     layers: list[nn.Module] = [Logit()]
     for inputs, features in pairwise([image_shape[0], *filters]):
-        layers += [nn.Conv2d(inputs, features, 4, stride=2, padding=1, padding_mode="replicate"), nn.SiLU()]
+        layers += [Bordered(inputs, features, 4, stride=2), nn.SiLU()]
         layers += _norm(nn.BatchNorm2d, features, batch_norm)
     layers.insert(AFTER_FIRST_CONVOLUTION, ChannelsLast())
     head = dense_layers([filters[-1] * grid**2, 8 * width, outputs], nn.SiLU)
