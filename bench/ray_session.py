@@ -30,9 +30,11 @@ SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",  # the trial's row says so
+    "RAY_prestart_worker_first_driver": "0",  # Tune's workers have an environment of their own, and start anew
     "RAY_memory_monitor_refresh_ms": "0",  # it would end the whole run for one trial's memory
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # rows say what is done; Tune's own record of it would never be read
 }
 
 

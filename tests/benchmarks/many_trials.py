@@ -8,6 +8,7 @@ Overhead is what a CPU spends on a trial beyond what the trial takes by itself, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def run(folder: Path, name: str, trials: int, executor: str) -> tuple[np.ndarray
         while driver.poll() is None:
             if pages := Path(f"/proc/{driver.pid}/statm").read_text().split()[1:2]:
                 memory.append((time.time() - started, int(pages[0]) * os.sysconf("SC_PAGE_SIZE") / 2**20))
-            time.sleep(WATCH_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                driver.wait(WATCH_SECONDS)
         ended = time.time()
     if driver.returncode:
         raise SystemExit((folder / f"{name}.log").read_text())
