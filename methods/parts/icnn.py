@@ -174,9 +174,9 @@ class _ValueAndGradient(torch.autograd.Function):
 
         # The tangents of all layers along of_gradients.
         projection_tangents = _project(of_gradients, square_weight)
-        quadratic_tangents = of_gradients @ linear_weight.mT
+        quadratic_tangents = of_gradients @ linear_weight.mT  # not changed in place: torch 2.13 compiles that wrongly
         for projection, tangent in zip(projections.unbind(dim=-2), projection_tangents.unbind(dim=-2), strict=True):
-            quadratic_tangents.addcmul_(projection, tangent, value=2)
+            quadratic_tangents = quadratic_tangents.addcmul(projection, tangent, value=2)
         first, *skips = _split_layers(_masked(quadratic_tangents, skip_mask), convex_weights)
         tangents, activation_tangents = [first], []
         for weight, skip, layer_mask, slope in zip(convex_weights, skips, masks, slopes, strict=True):
