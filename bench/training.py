@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.compiling import compiled_step
 from bench.environment import generator, seed_torch
 from bench.identity import Budget
 from datasets.base import PairDataset
@@ -230,20 +231,6 @@ class Training:
     def is_point(self, step: int) -> bool:
         """Whether the curves have a point there, beside the last."""
         return step == 1 or step % max(1, self.steps // CURVE_POINTS) == 0
-
-
-def compiled_step(method: Any) -> Callable[..., Losses]:
-    """`train_step`, with `objective` compiled; what is random stays what it is."""
-    objective = torch.compile(method.objective, options={"fallback_random": True})
-
-    def update(*batch: Tensor) -> Losses:
-        vars(method)["objective"] = objective  # only while an update is made: a checkpoint could not hold it
-        try:
-            return method.train_step(*batch)
-        finally:
-            del vars(method)["objective"]
-
-    return update
 
 
 def calculating(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from bench.compiling import CompileError, compiled_step
 from bench.registry import all_methods
-from bench.training import compiled_step
-from methods.base import descends
+from methods.base import Losses, descends
 from tests.test_packed_training import batches, make
 
 QUICK = ("vae", "w2gn")
@@ -44,3 +47,28 @@ def test_compiled_updates_are_those_of_the_method(name: str) -> None:
         torch.testing.assert_close(losses, expected, rtol=1e-7, atol=1e-7)
     assert "objective" not in vars(compiled)
     torch.testing.assert_close(compiled.state_dict(), plain.state_dict(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_compiler_that_gets_derivatives_wrong_is_noticed_before_anything_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, loss: Tensor) -> Tensor:
+            return loss.clone()
+
+        @staticmethod
+        def backward(ctx: Any, of_loss: Tensor) -> Tensor:
+            return 1.1 * of_loss
+
+    def compile_wrongly(objective: Callable[..., Losses], options: object) -> Callable[..., Losses]:
+        return lambda *batch: {name: Wrong.apply(loss) for name, loss in objective(*batch).items()}
+
+    monkeypatch.setattr(torch, "compile", compile_wrongly)
+    (method,) = make("vae", 1)
+    ((batch,),) = batches(method, 1, 1)
+    before, stream = copy.deepcopy(method.state_dict()), torch.get_rng_state()
+    with pytest.raises(CompileError, match=r"differ from the method's own by 0\.1 .*compiles vae wrongly"):
+        compiled_step(method)(*batch)
+    torch.testing.assert_close(method.state_dict(), before, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), stream)
