@@ -7,7 +7,7 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _fit(runs: Runs, work: Work, tell: Tell) -> None:
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[watch],
-                stop=_NoNode(watch),
+                stop=NoNode(watch.open.values),
                 # Trials catch their own errors: what is left to retry is a process that died.
                 failure_config=tune.FailureConfig(max_failures=1),
             ),
@@ -260,11 +260,15 @@ class _Watch(tune.Callback):
             self.open.pop(_key(record), None)
 
 
-class _NoNode(tune.Stopper):
-    """Ends a fit when no node is left that could take any open trial: it would wait for ever."""
+class NoNode(tune.Stopper):
+    """Ends a fit when no node is left that could take any open trial: it would wait for ever.
 
-    def __init__(self, watch: _Watch) -> None:
-        self.watch = watch
+    asked: what each open trial asks for. ended: whether it has ended the fit.
+    """
+
+    def __init__(self, asked: Callable[[], Iterable[Resources]]) -> None:
+        self.asked = asked
+        self.ended = False
         self.looked = time.monotonic()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -278,7 +282,8 @@ class _NoNode(tune.Stopper):
             return False
         self.looked = time.monotonic()
         there = list(nodes().values())
-        return not any(fits(resources, there) for resources in self.watch.open.values())
+        self.ended = self.ended or not any(fits(resources, there) for resources in self.asked())
+        return self.ended
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -7,18 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
+from bench import ray_trials
 from bench.ray_session import RaySessionError
 from bench.storage.store import StoreError
 from bench.sweeps import load_sweeps
 from bench.tuning import tuning_ray
-from bench.tuning.search import SearchTrial, searches_of
+from bench.tuning.search import Search, SearchTrial, searches_of
 from bench.tuning.search_records import read_searches
 from bench.tuning.searcher import Searcher
 from bench.tuning.tuning import tune_sweeps
@@ -73,6 +76,11 @@ def test_ray_gives_the_search_of_this_process(sweeps_file: Callable[[str], Path]
     assert {"completed", "stopped"} == set(theirs["state"])
 
 
+def a_search(sweeps_file: Callable[[str], Path]) -> Search:
+    search, *_ = [search for sweep in load_sweeps(sweeps_file(SWEEPS), "quick") for search in searches_of(sweep)]
+    return search
+
+
 @pytest.mark.parametrize("full", [True, False])
 def test_what_ends_a_search_is_said_without_the_trace_of_tune(
     sweeps_file: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
@@ -94,9 +102,54 @@ def test_what_ends_a_search_is_said_without_the_trace_of_tune(
 
     monkeypatch.setattr(tuning_ray.tune, "Tuner", Tuner)
     monkeypatch.setattr(tuning_ray, "nodes", lambda: {"here": {"CPU": 1.0}})
-    search, *_ = [search for sweep in load_sweeps(sweeps_file(SWEEPS), "quick") for search in searches_of(sweep)]
+    search = a_search(sweeps_file)
     expected = (
         (StoreError, "^make room there$") if full else (RaySessionError, r"\(the raylet died\); the same command")
     )
     with pytest.raises(expected[0], match=expected[1]):
         tuning_ray.search_with_ray(search, Searcher(search), tmp_path, record, None)
+
+
+def test_a_search_whose_last_node_goes_ends_and_only_what_it_stopped_itself_counts_as_stopped(
+    sweeps_file: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [{"here": {"CPU": 1.0}}]
+
+    class Tuner:
+        """Begins five trials, reaches a milestone with three, and then their node goes; tells of it what Tune does."""
+
+        def __init__(self, trainable: Any, tune_config: Any, run_config: Any) -> None:
+            self.suggestions, self.halving = tune_config.search_alg, tune_config.scheduler
+            self.stop = run_config.stop
+
+        def fit(self) -> None:
+            names = ["one", "two", "three", "four", "five"]
+            for name in names:
+                self.suggestions.suggest(name)
+            reached = {}
+            for name, value in zip(names, [0.1, 0.2, 0.3], strict=False):
+                reached[name] = {"rung": 0, "step": 2, "value": value, "reason": None, "seconds": 0.1}
+                decided = self.halving.on_trial_result(None, SimpleNamespace(trial_id=name), reached[name])
+                if decided == TrialScheduler.STOP:
+                    self.suggestions.on_trial_complete(name, reached[name])
+            assert not self.stop.stop_all()
+            nodes[0] = {"other": {"CPU": 0.0}}
+            self.suggestions.on_trial_complete("one", reached["one"], error=True)
+            self.suggestions.on_trial_complete("four", {"state": "completed", "error": None})
+            assert self.stop.stop_all()  # and of "five", which still ran, it says nothing
+
+    monkeypatch.setattr(tuning_ray.tune, "Tuner", Tuner)
+    monkeypatch.setattr(ray_trials, "LOOK_SECONDS", 0.0)
+    for module in (tuning_ray, ray_trials):
+        monkeypatch.setattr(module, "nodes", lambda: nodes[0])
+    ended: list[SearchTrial] = []
+    search = a_search(sweeps_file)
+    with pytest.raises(tuning_ray.UnplaceableError, match=r"the same command goes on .* asks for 1 CPU"):
+        tuning_ray.search_with_ray(search, Searcher(search), tmp_path, ended.append, None)
+    assert [(trial.number, trial.state, trial.error) for trial in ended] == [
+        (1, "stopped", None),
+        (2, "stopped", None),
+        (0, "lost", "its process died, twice"),
+        (3, "completed", None),
+        (4, "lost", "no node was left that could take it"),
+    ]

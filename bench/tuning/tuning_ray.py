@@ -17,7 +17,7 @@ from bench.errors import UserError
 from bench.identity import Trial
 from bench.placement import fits, misfit, request
 from bench.ray_session import RaySessionError
-from bench.ray_trials import nodes
+from bench.ray_trials import NoNode, nodes
 from bench.storage.store import StoreError
 from bench.tuning.search import Milestone, Search, SearchTrial
 from bench.tuning.search_trial import run_search_trial
@@ -41,7 +41,8 @@ def search_with_ray(
     data: the data folder; where it is the default one, each node of a cluster uses the folder that is its own.
     ended: is told of each as it ends. max_concurrent: trials at a time; None for as many as fit.
 
-    Raises UnplaceableError where not one fits, RaySessionError where Ray gives up, and what `ended` does.
+    Raises UnplaceableError where not one fits, or none any more, RaySessionError where Ray gives up, and what `ended`
+    does.
     """
     refused: list[StoreError] = []
 
@@ -55,6 +56,7 @@ def search_with_ray(
     asked, there = search.trial.resources, nodes().values()
     if not fits(asked, there):
         raise UnplaceableError(misfit(search.trial.sweep, asked, there))
+    stopper = NoNode(lambda: [asked])
     link = _Link(search, searcher, record, None if data == data_root().resolve() else str(data))
     with tempfile.TemporaryDirectory(prefix="bench-ray-") as scratch:
         tuner = tune.Tuner(
@@ -70,6 +72,7 @@ def search_with_ray(
                 name="bench",
                 storage_path=scratch,
                 verbose=0,
+                stop=stopper,
                 # Trials catch their own errors: what is left to retry is a process that died.
                 failure_config=tune.FailureConfig(max_failures=1),
             ),
@@ -81,6 +84,11 @@ def search_with_ray(
                 raise refused[0] from error
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
             raise RaySessionError(f"Ray gives up on the search ({reason}); the same command goes on") from error
+    if stopper.ended:
+        for number in link.numbers.values():  # of which Tune says nothing
+            ended(searcher.ended(number, "lost", "no node was left that could take it"))
+        why = misfit(search.trial.sweep, asked, nodes().values())
+        raise UnplaceableError(f"the search waits for a node, and the same command goes on with it: {why}")
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -97,13 +105,14 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Link:
-    """What Tune's searcher and its scheduler share: which of its trials is which of ours."""
+    """What Tune's searcher and its scheduler share: which of its trials is which of ours, and which are stopped."""
 
     def __init__(
         self, search: Search, searcher: Searcher, ended: Callable[[SearchTrial], None], data: str | None
     ) -> None:
         self.search, self.searcher, self.ended, self.data = search, searcher, ended, data
         self.numbers: dict[str, int] = {}
+        self.stopped: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()  # Tune saves what it runs with; ours goes on from its own records
@@ -127,12 +136,12 @@ class _Suggestions(TuneSearcher):
         number = self.link.numbers.pop(trial_id, None)
         if number is None:
             return  # it was never begun
-        if error or result is None:
-            trial = self.link.searcher.ended(number, "lost", "its process died, twice")
-        elif "state" in result:
+        if trial_id in self.link.stopped:
+            trial = self.link.searcher.ended(number, "stopped")
+        elif result and "state" in result and not error:
             trial = self.link.searcher.ended(number, result["state"], result["error"])
         else:
-            trial = self.link.searcher.ended(number, "stopped")
+            trial = self.link.searcher.ended(number, "lost", "its process died, twice")
         self.link.ended(trial)
 
     def save(self, checkpoint_path: str) -> None:
@@ -152,4 +161,7 @@ class _Halving(FIFOScheduler):
             return TrialScheduler.CONTINUE
         milestone = Milestone(**{field.name: result[field.name] for field in fields(Milestone)})
         stops = self.link.searcher.reached(self.link.numbers[trial.trial_id], milestone)
-        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        if not stops:
+            return TrialScheduler.CONTINUE
+        self.link.stopped.add(trial.trial_id)
+        return TrialScheduler.STOP

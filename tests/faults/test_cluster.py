@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bench.ray_session import SETTINGS, ship
+from bench.tuning.search_records import read_searches
 
 ROOT = Path(__file__).parent.parent.parent
 SWEEPS = """
@@ -34,6 +35,22 @@ seeds = 1
 datasets.gaussians = {}
 methods.identity = {}
 resources = { custom = { a100 = 1 } }
+"""
+
+SEARCH = """
+[sweep.pairs]
+kind = "transport"
+metrics = ["l2-uvp"]
+batch_size = 8
+steps = 20
+splits = ["validation", "test"]
+datasets.gaussians = {}
+methods."tests.faulty:Slow" = {}
+resources = { custom = { spot = 1 } }
+[sweep.pairs.tuning]
+metric = "l2-uvp"
+trials = 20
+methods."tests.faulty:Slow" = { lr = { distribution = "log-uniform", low = 1e-3, high = 1e-1 } }
 """
 
 
@@ -70,6 +87,29 @@ def test_a_sweep_outlives_one_of_two_nodes(cluster: Any, tmp_path: Path) -> None
     assert "asks for 1 CPU, 0 GPUs, 1 a100 a trial, and no machine has that" in frame.loc["elsewhere", "error"]
     assert run.returncode == 1
     assert "Traceback" not in printed
+
+
+def test_a_search_ends_when_the_last_node_that_could_take_its_trials_goes(cluster: Any, tmp_path: Path) -> None:
+    spot = cluster.add_node(num_cpus=1, resources={"spot": 1})
+    (tmp_path / "sweeps.toml").write_text(SEARCH)
+    where = ["--results", str(tmp_path / "results"), "--address", cluster.address]
+    command = [sys.executable, "-m", "bench", "tune", str(tmp_path / "sweeps.toml"), *where]
+    search = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 200
+    while read_searches(tmp_path / "results", "pairs", "quick").empty:
+        assert search.poll() is None, search.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    cluster.remove_node(spot, allow_graceful=False)
+    printed, _ = search.communicate(timeout=300)
+    assert search.returncode == 2, printed
+    assert "the same command goes on" in printed
+    assert "Traceback" not in printed
+    ended = read_searches(tmp_path / "results", "pairs", "quick").drop_duplicates("number")
+    assert set(ended.loc[ended["state"] == "lost", "error"]) == {"no node was left that could take it"}
+    assert set(ended["state"]) <= {"completed", "stopped", "lost"}
+    assert ended["value"].notna().iloc[0]
+    assert len(ended) < 20
 
 
 def test_a_run_that_cannot_join_a_cluster_says_so(tmp_path: Path) -> None:
