@@ -118,8 +118,7 @@ def run_trials(
     for name, of_sweep in _by_sweep(trials).items():
         records = {trial.id: trial.to_record() for trial in of_sweep}
         partly = name not in whole or not whole[name] <= records.keys()
-        if aside := store.write_plan(name, of_sweep[0].scale, records, extend=partly):
-            print_line(console, f"the plan of {name} could not be read; it is kept as {aside}")
+        store.write_plan(name, of_sweep[0].scale, records, extend=partly)
     if not waiting:
         console.print(f"nothing to run: all {len(trials)} trials have their rows in {store.root / 'rows'}")
         completed = True

@@ -103,7 +103,7 @@ def test_a_record_that_makes_another_id_is_told(store: Store) -> None:
     rows = store.write_rows([row | {"trial_id": TRIAL.id}], altered)
     store.write_plan("z", "quick", {sound.id: sound.to_record()}, extend=False)
     assert [finding.path for finding in examine(store.root)] == [rows]
-    store.write_plan("z", "quick", {TRIAL.id: altered}, extend=True)
+    store.write_plan("z", "quick", {TRIAL.id: altered}, extend=False)
     told = {finding.path: finding.what for finding in examine(store.root)}
     assert told == {
         rows: "its record of the trial makes another id, so it was altered",

@@ -37,10 +37,7 @@ def test_halves_make_the_whole_again_byte_for_byte(tmp_path: Path, machines: tup
     status, printed = merge(tmp_path / "out", a, b)
     assert status == 0
     assert "3 trials in" in printed
-    merged, expected = contents(tmp_path / "out"), contents(whole)
-    plan = "plans/s-quick.json"
-    assert json.loads(merged.pop(plan)) == json.loads(expected.pop(plan))
-    assert merged == expected
+    assert contents(tmp_path / "out") == contents(whole)
     assert contents(a) | contents(b) == before
 
 
@@ -125,7 +122,8 @@ def test_plans_are_joined(tmp_path: Path, machines: tuple[Path, Path]) -> None:
     add(machines[1], Y, {"mse": 0.5})
     Store(machines[1]).write_plan("s", "quick", {Z: {"trial_id": Z}}, extend=True)
     merge(tmp_path / "out", *machines)
-    assert Store(tmp_path / "out").read().planned == {("s", "quick"): [X, Y, Z]}
+    (planned,) = Store(tmp_path / "out").read().planned.values()
+    assert sorted(planned) == [X, Y, Z]
 
 
 def test_merging_into_results_that_are_there_joins_them_and_again_changes_nothing(

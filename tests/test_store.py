@@ -142,6 +142,39 @@ def test_a_plan_is_replaced_or_extended(tmp_path: Path) -> None:
     assert store.read().planned == {("s", "quick"): ["c"]}
 
 
+def test_what_two_extend_a_plan_by_at_once_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.write_plan("s", "quick", {"a": {}}, extend=False)
+
+    @contextmanager
+    def while_another_does(path: Path) -> Iterator[Path]:
+        monkeypatch.undo()
+        Store(tmp_path).write_plan("s", "quick", {"c": {}}, extend=True)
+        with replacing(path) as temporary:
+            yield temporary
+
+    monkeypatch.setattr(store_module, "replacing", while_another_does)
+    store.write_plan("s", "quick", {"b": {}}, extend=True)
+    (planned,) = store.read().planned.values()
+    assert sorted(planned) == ["a", "b", "c"]
+    written = sorted((tmp_path / "plans").iterdir())
+    store.write_plan("s", "quick", {"b": {}, "c": {}}, extend=True)  # as it is planned already
+    assert sorted((tmp_path / "plans").iterdir()) == written
+
+
+def test_a_plan_that_cannot_be_read_is_kept_and_named_when_it_is_extended(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_plan("s", "quick", {"a": {}}, extend=False)
+    plan = store.plan_path("s", "quick")
+    half = plan.read_text()[:-5]
+    plan.write_text(half)
+    store.write_plan("s", "quick", {"b": {}}, extend=True)
+    found = store.read()
+    assert found.planned == {("s", "quick"): ["b"]}
+    assert [str(plan) in problem for problem in found.problems] == [True]
+    assert plan.read_text() == half
+
+
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a folder that nobody may write to")
 def test_a_folder_that_cannot_be_written_is_said_before_a_run() -> None:
     with pytest.raises(StoreError, match="--results"):

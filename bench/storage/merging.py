@@ -31,6 +31,7 @@ from bench.differences import environment_differences, in_words, number_differen
 from bench.errors import UserError
 from bench.printing import Console, print_line
 from bench.storage.adoption import adopt_artifacts, adopt_curves, adopt_rows, drop_trial, is_own, not_copied
+from bench.storage.metadata import plan_files
 from bench.storage.reading import STRAY, files_of, holding, read_plans, strays, sweep_folders
 from bench.storage.runs import TELLING, Numbers, Run, distinct, with_artifacts
 from bench.storage.search_merging import merge_searches
@@ -238,13 +239,12 @@ def _bring(runs: Sequence[Run], target: Store) -> list[str]:
 
 def _merge_plans(folder: Store, into: Store) -> list[str]:
     """Adds the planned trials of a folder; returns a sentence on each plan that cannot be read."""
-    plans, problems = read_plans(folder.root)
-    for (sweep, scale), trials in plans.items():
-        path = folder.plan_path(sweep, scale)
-        if not is_own(path):
-            problems.append(f"{path}: {LINK}")
-        elif aside := into.write_plan(sweep, scale, trials, extend=True):
-            problems.append(f"{aside}: was a plan that cannot be read; there is a new one in its place")
+    problems = []
+    for path in plan_files(folder.root):
+        plans, unreadable = read_plans([path]) if is_own(path) else ({}, [f"{path}: {LINK}"])
+        problems += unreadable
+        for (sweep, scale), trials in plans.items():
+            into.write_plan(sweep, scale, trials, extend=True)
     return problems
 
 

@@ -6,8 +6,9 @@ of the folder. Needs no torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,25 @@ def members(metadata: Mapping[bytes, bytes] | None) -> dict[str, str] | None:
     return found
 
 
+def plan_name(sweep: str, scale: str, part: Iterable[str] | None = None) -> str:
+    """What the file of a sweep's plan at a scale is called, or of the part of it that has the trials of these ids."""
+    digest = "" if part is None else f".{hashlib.sha256(' '.join(sorted(part)).encode()).hexdigest()[:16]}"
+    return f"{sweep}-{scale}{digest}.json"
+
+
+def plan_files(root: Path, of: str = "[!._]*") -> list[Path]:
+    """The files of plans in a results folder, parts last. of: "SWEEP-SCALE", for those of one plan."""
+    found = {path for suffix in (".json", ".*.json") for path in (root / "plans").glob(of + suffix)}
+    return sorted(found, key=lambda path: (path.name.count("."), path.name))
+
+
 def read_plan(path: Path) -> tuple[tuple[str, str], dict[str, dict[str, Any]]]:
-    """(sweep, scale), and the records of a plan's trials by id; raises one of UNREADABLE for what is none."""
+    """(sweep, scale), and the records by id of the trials of a plan, or of a part of one; raises one of UNREADABLE for
+    what is none."""
     plan = json.loads(path.read_text())
     sweep, scale, trials = plan["sweep"], plan["scale"], dict(plan["trials"])
-    if not (NAME.fullmatch(sweep) and NAME.fullmatch(scale) and path.name == f"{sweep}-{scale}.json"):
+    names = plan_name(sweep, scale), plan_name(sweep, scale, trials)
+    if not (NAME.fullmatch(sweep) and NAME.fullmatch(scale) and path.name in names):
         raise ValueError("it is not named after its sweep and scale")
     if not all(NAME.fullmatch(trial_id) and _is_record(record) for trial_id, record in trials.items()):
         raise ValueError("not all that it lists are trials")

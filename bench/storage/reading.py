@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from bench.storage.compaction import MANY, copy_path, read_copy, write_copy
 from bench.storage.files import in_parallel
-from bench.storage.metadata import UNREADABLE, read_plan
+from bench.storage.metadata import UNREADABLE, plan_files, read_plan
 from bench.storage.result_files import UnreadableError, one_line, read_curve_file, read_row_file
 from bench.storage.schema import CURVE_SCHEMA, ROW_SCHEMA
 from bench.storage.tables import Files, Stamp, frame, joined, stamps
@@ -59,7 +59,7 @@ class Results:
 
 def read_results(root: Path) -> Results:
     """Everything readable of a results folder; foreign and corrupt files are named in `problems` and left alone."""
-    plans, problems = read_plans(root)
+    plans, problems = read_plans(plan_files(root))
     trials = {(sweep, trial_id): trial for (sweep, _), plan in plans.items() for trial_id, trial in plan.items()}
     tables = [ROW_SCHEMA.empty_table()]
     for folder in sweep_folders(root / "rows"):
@@ -72,14 +72,15 @@ def read_results(root: Path) -> Results:
     return Results(frame(pa.concat_tables(tables)), trials, plans, problems + _conflicting(root))
 
 
-def read_plans(root: Path) -> tuple[Plans, list[str]]:
-    """The plans, and one sentence a file that is none."""
+def read_plans(paths: Iterable[Path]) -> tuple[Plans, list[str]]:
+    """The plans that these files, see `plan_files`, make together, and one sentence a file that is none."""
     plans: Plans = {}
     problems = []
-    for path in sorted((root / "plans").glob("[!._]*.json")):
+    for path in paths:
         try:
             key, trials = read_plan(path)
-            plans[key] = trials
+            for trial_id, record in trials.items():
+                plans.setdefault(key, {}).setdefault(trial_id, record)
         except UNREADABLE as error:
             problems.append(f"{path}: not a readable plan ({one_line(error)})")
     return plans, problems

@@ -6,6 +6,7 @@
     results/artifacts/<trial_id>/               pictures and weights
     results/checkpoints/<sweep>/<trial_id>.safetensors   what a killed trial goes on from; gone once it has its rows
     results/plans/<sweep>-<scale>.json          the trials a sweep consists of, so that missing ones can be told
+    results/plans/<sweep>-<scale>.<part>.json   those that runs of a part of the sweep have added since
     results/compact/                            copies of many rows and curves in one file; see `compaction`
     results/conflicts/<number>/                 results of trials that came out otherwise elsewhere; see `merging`
     results/conflicts.parquet                   which these are, and by how much they differ
@@ -33,8 +34,8 @@ import pyarrow.parquet as pq
 
 from bench.errors import UserError
 from bench.storage.files import beside, replacing, replacing_folder
-from bench.storage.metadata import UNREADABLE, members, read_plan, trial_record
-from bench.storage.reading import Results, compact, files_of, read_curves, read_results
+from bench.storage.metadata import members, plan_files, plan_name, trial_record
+from bench.storage.reading import Results, compact, files_of, read_curves, read_plans, read_results
 from bench.storage.result_files import UnreadableError, read_row_file, write_file
 from bench.storage.schema import CURVE_SCHEMA, ROW_SCHEMA, SCHEMA_VERSION
 from bench.storage.tables import Stamp, stamp
@@ -158,28 +159,31 @@ class Store:
             raise _refused(final, error) from error
         self.written(final)
 
-    def write_plan(
-        self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool
-    ) -> Path | None:
+    def write_plan(self, sweep: str, scale: str, trials: Mapping[str, Mapping[str, Any]], *, extend: bool) -> None:
         """Records which trials a sweep consists of at a scale; `extend` keeps those recorded before.
 
-        Returns where a plan is kept that should have been extended and cannot be read; None where there is none.
+        What is added gets a file of its own, named after its trials: whoever adds others at the same time, on any
+        machine, writes another file.
         """
-        path, aside = self.plan_path(sweep, scale), None
-        merged = dict(trials)
-        if extend and path.exists():
-            try:
-                merged = read_plan(path)[1] | merged
-            except UNREADABLE:
-                aside = path.replace(path.with_name(f"{path.name}.unreadable"))
+        path, earlier = self.plan_path(sweep, scale), plan_files(self.root, f"{sweep}-{scale}")
+        if extend:
+            planned = read_plans(earlier)[0].get((sweep, scale), {})
+            trials = {trial_id: record for trial_id, record in trials.items() if trial_id not in planned}
+            if not trials:
+                return
+            path = path.with_name(plan_name(sweep, scale, trials))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": merged}, indent=1))
+                temporary.write_text(json.dumps({"sweep": sweep, "scale": scale, "trials": trials}, indent=1))
+            replaced = [] if extend else [part for part in earlier if part != path]
+            for part in replaced:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise _refused(path, error) from error
         self.written(path)
-        return aside
+        for part in replaced:
+            self.removed(part)
 
     def conflicts(self, number: int) -> Store:
         """The folder of what came out otherwise elsewhere: number 1 of trials with two results, 2 of a third, …"""
@@ -276,8 +280,8 @@ class Store:
         return self.root / "checkpoints" / sweep / f"{trial_id}.safetensors"
 
     def plan_path(self, sweep: str, scale: str) -> Path:
-        """Where the plan of a sweep at a scale lies."""
-        return self.root / "plans" / f"{sweep}-{scale}.json"
+        """Where the plan of a sweep at a scale lies, as it was last run whole."""
+        return self.root / "plans" / plan_name(sweep, scale)
 
     def _write_rows(
         self, sweep: str, name: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, str]
