@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +91,56 @@ def test_a_run_that_starts_beside_another_can_write_too(
 ) -> None:
     monkeypatch.setattr(MirrorStore, "_upload", lambda *arguments: None)  # the other has removed it
     machine("here").check_writable()
+
+
+def test_what_two_machines_plan_at_once_is_planned_until_the_whole_is(machine: Callable[[str], Store]) -> None:
+    here, there = machine("here"), machine("there")
+    for store in (here, there):
+        store.pull()
+    here.write_plan("s", "quick", {"a": {}}, extend=True)
+    there.write_plan("s", "quick", {"b": {}}, extend=True)
+    third = machine("third")
+    third.pull()
+    (planned,) = third.read().planned.values()
+    assert sorted(planned) == ["a", "b"]
+    third.write_plan("s", "quick", {"c": {}}, extend=False)
+    for store in (here, there):
+        store.pull()
+        assert store.read().planned == {("s", "quick"): ["c"]}
+
+
+def test_artifacts_that_another_process_is_just_replacing_stay_where_they_were_sent(
+    machine: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine("here")
+    with here.replacing_artifacts(TRIAL.id) as folder:
+        (folder / "samples.png").write_bytes(b"1")
+    path = here.artifacts_path(TRIAL.id)
+    shutil.rmtree(path)
+    monkeypatch.setattr(Path, "is_dir", lambda self: True)  # as it was the moment before
+    here.written(path)
+    monkeypatch.undo()
+    there = machine("there")
+    there.pull()
+    assert there.artifacts(TRIAL.id).keys() == {"samples.png"}
+
+
+def test_a_folder_that_another_process_moves_while_files_are_looked_for_does_no_harm(
+    machine: Callable[[str], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine("here")
+    moved = here.artifacts_path(f".{TRIAL.id}.tmp")
+    moved.mkdir(parents=True)
+    really = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if Path(path) == moved:
+            moved.rmdir()
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    here.pull()
+    assert not moved.exists()
 
 
 def test_only_a_mirror_of_this_machine_says_where_its_results_lie(

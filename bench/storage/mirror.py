@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import time
@@ -109,8 +110,11 @@ class MirrorStore(Store):
             else:
                 self._send(name)
             return
-        _at_once(self._send, [self._name(file) for file in path.iterdir()])
-        for name in self._listing(self._name(path)).keys() - {self._name(file) for file in path.iterdir()}:
+        names = {self._name(file) for file in _files(path)}
+        if not names:
+            return  # another process of this machine is replacing it, and sends that
+        _at_once(self._send, names)
+        for name in self._listing(self._name(path)).keys() - names:
             self.removed(self.root / name)
 
     def removed(self, path: Path) -> None:
@@ -130,7 +134,7 @@ class MirrorStore(Store):
         Raises StoreError where the URL does not answer.
         """
         there = self._listing()
-        here = {self._name(path) for path in self.root.rglob("*") if path.is_file()}
+        here = {self._name(path) for path in _files(self.root)}
         names = {name for name in there.keys() | here if _is_ours(name)}
         rows = {name for name in names if name.startswith("rows/")}
         for some in (names - rows, rows):  # rows last: a trial with rows has everything else
@@ -138,9 +142,8 @@ class MirrorStore(Store):
 
     def fetch(self, sweep: str, trial_id: str) -> None:
         """Brings the rows and the checkpoint of one trial, and sends what could not be sent before."""
-        unsent = {path.relative_to(self.root / ".unsent").as_posix() for path in self._unsent()}
         of_trial = {f"rows/{sweep}/{trial_id}.parquet", f"checkpoints/{sweep}/{trial_id}.safetensors"}
-        names = sorted(unsent | of_trial)
+        names = sorted(self._unsent().keys() | of_trial)
         for name, info in zip(names, self._infos(names), strict=True):
             self._settle(name, info)
 
@@ -150,7 +153,7 @@ class MirrorStore(Store):
         if not noted:
             return None
         return (
-            f"{len(noted)} files could not be sent to {self.url} ({noted[0].read_text()}); they are kept in "
+            f"{len(noted)} files could not be sent to {self.url} ({noted[min(noted)]}); they are kept in "
             f"{self.root}, and the same command sends them"
         )
 
@@ -159,11 +162,12 @@ class MirrorStore(Store):
     def _settle(self, name: str, there: fs.FileInfo | None) -> None:
         """Makes a file the same here and there."""
         path, seen = self.root / name, self._seen(name)
-        changed = path.exists() and (seen is None or seen[1] != _stamp(path))
+        stamp = _stamp(path)
+        changed = stamp is not None and (seen is None or seen[1] != stamp)
         if there is None:
             if changed:
                 self._send(name)
-            elif path.exists() and self._infos([name])[0] is None:  # it was there, and others have removed it
+            elif stamp is not None and self._infos([name])[0] is None:  # it was there, and others have removed it
                 path.unlink(missing_ok=True)
                 self._forget(name)
         elif seen is None or seen[0] != _version(there):
@@ -173,7 +177,7 @@ class MirrorStore(Store):
                 self._bring(name, there)
         elif changed:
             self._send(name)
-        elif not path.exists():
+        elif stamp is None:
             self._bring(name, there)
 
     def _outranks(self, name: str) -> bool:
@@ -258,7 +262,7 @@ class MirrorStore(Store):
             raise StoreError(f"cannot read {self.url}: {_said(error)}; try again") from error
         return [info if info.is_file else None for info in infos]
 
-    def _seen(self, name: str) -> tuple[list[int], list[int]] | None:
+    def _seen(self, name: str) -> tuple[list[int], list[int] | None] | None:
         """The version there, and the stamp here, when the two were the same."""
         try:
             version, stamp = json.loads((self.root / ".sent" / name).read_text())
@@ -266,7 +270,7 @@ class MirrorStore(Store):
             return None
         return version, stamp
 
-    def _remember(self, name: str, there: fs.FileInfo, stamp: list[int]) -> None:
+    def _remember(self, name: str, there: fs.FileInfo, stamp: list[int] | None) -> None:
         _write(self.root / ".sent" / name, json.dumps([_version(there), stamp]))
         (self.root / ".unsent" / name).unlink(missing_ok=True)
 
@@ -277,8 +281,13 @@ class MirrorStore(Store):
     def _note_unsent(self, name: str, error: Exception) -> None:
         _write(self.root / ".unsent" / name, _said(error))
 
-    def _unsent(self) -> list[Path]:
-        return [path for path in sorted((self.root / ".unsent").rglob("*")) if path.is_file()]
+    def _unsent(self) -> dict[str, str]:
+        """Why files could not be sent, by their names."""
+        noted = {}
+        for path in _files(self.root / ".unsent"):
+            with suppress(FileNotFoundError):  # another process of this machine has sent it
+                noted[path.relative_to(self.root / ".unsent").as_posix()] = path.read_text()
+        return {name: why for name, why in noted.items() if _is_ours(name)}
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -317,9 +326,18 @@ def _version(there: fs.FileInfo) -> list[int]:
     return [there.size or 0, there.mtime_ns or 0]
 
 
-def _stamp(path: Path) -> list[int]:
-    found = path.stat()
+def _stamp(path: Path) -> list[int] | None:
+    """Of a file here; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return [found.st_size, found.st_mtime_ns]
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files in a folder and in those in it, but for folders that others remove meanwhile."""
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
 
 
 def _write(path: Path, data: bytes | str) -> None:
