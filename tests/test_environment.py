@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from bench.environment import (
+    _resident,
     derive_seed,
     generator,
     keeping_freed_memory,
@@ -81,15 +81,9 @@ def test_what_ray_brings_along_once_it_is_imported_is_not_another_environment():
 def test_freed_memory_is_kept_within_the_block_and_given_back_after_it() -> None:
     with keeping_freed_memory():
         blocks = [torch.ones(2**20) for _ in range(64)]
-        full = resident()
+        full = _resident()
         above = torch.ones(2**10)  # what is free below it cannot simply be cut off
         blocks.clear()
-        assert full - resident() < 2**24
+        assert full - _resident() < 2**24
     assert above.sum() == 2**10
-    assert full - resident() > 2**27
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
+    assert full - _resident() > 2**27
