@@ -53,9 +53,14 @@ class Limits:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self.lock:
-            self.ended.set()
-            _raise_in(self.watched, None)  # what has been raised and not yet arrived must not arrive in later code
+        while True:
+            try:
+                with self.lock:
+                    self.ended.set()
+                    _raise_in(self.watched, None)  # what has been raised and not yet arrived must not arrive later
+                return
+            except LimitError:  # it has arrived here, maybe before the watching ended
+                continue
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(AGAIN_SECONDS if self.passed else POLL_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench import limits as limits_module
 from bench.identity import Resources, Trial
 from bench.limits import LimitError, Limits, describe_out_of_memory, own_memory
 from bench.storage.store import Store
@@ -142,14 +144,48 @@ def test_a_limit_that_is_passed_where_python_loses_errors_is_raised_again(monkey
     assert arrived == ["before", "after"]
 
 
-def test_no_limit_is_raised_once_its_block_has_ended() -> None:
-    limits = Limits(lambda: 10.0, timeout=1.0, memory_gb=None)
-    with limits, pytest.raises(LimitError):
-        dawdle()
-    for _ in range(30):
-        with Limits(lambda: 10.0, timeout=1.0, memory_gb=None) as late:
-            late._watch = lambda: None  # type: ignore[method-assign]
-        time.sleep(0.01)
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "limits"]
+
+
+def test_a_limit_that_is_found_passed_as_its_block_ends_is_raised_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.limits.POLL_SECONDS", 0.0)
+    looks, has_ended = threading.Event(), threading.Event()
+
+    def seconds() -> float:
+        looks.set()
+        has_ended.wait(10)
+        return 10.0
+
+    with Limits(seconds, timeout=1.0, memory_gb=None) as limits:
+        looks.wait(10)
+    (watcher,) = watchers()
+    has_ended.set()
+    watcher.join(10)
+    assert limits.passed is not None
+    assert not watcher.is_alive()
+
+
+def test_a_limit_that_is_raised_as_its_block_ends_is_raised_but_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.limits.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("bench.limits.AGAIN_SECONDS", 0.01)
+    raises, really = threading.Event(), limits_module._raise_in
+
+    def raise_in(thread: int, error: type[BaseException] | None) -> None:
+        if error is not None:
+            raises.set()
+            time.sleep(0.2)  # in which the block comes to its end, and waits for its lock
+        really(thread, error)
+
+    monkeypatch.setattr(limits_module, "_raise_in", raise_in)
+    for _ in range(3):
+        raises.clear()
+        with Limits(lambda: 10.0, timeout=1.0, memory_gb=None) as limits:
+            raises.wait(10)
+        assert limits.passed is not None
+        for watcher in watchers():
+            watcher.join(10)
+        assert not watchers()
 
 
 @pytest.mark.parametrize(
