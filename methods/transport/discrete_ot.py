@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import ot
 import torch
 from torch import Tensor
 
@@ -86,6 +85,8 @@ class DiscreteOT(TransportMap):
 
     def prepare(self, source: Sampler, target: Sampler) -> None:
         """Draws the samples and solves for their plan."""
+        import ot  # here, as it takes a second
+
         source_samples, target_samples = source(self.num_samples), target(self.num_samples)
         cost = 0.5 * torch.cdist(source_samples, target_samples).square()
         self.source_samples.copy_(source_samples)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import ot
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +95,8 @@ def sinkhorn_cost(left: Tensor, right: Tensor, epsilon: Tensor | float, max_iter
 
     Its gradient is that of ⟨π, c⟩ at the fixed optimal plan (envelope theorem), so no iteration is differentiated.
     """
+    import ot  # here, as it takes a second
+
     costs = squared_distances(left, right)
     size = len(left) * len(right)
     with torch.no_grad():

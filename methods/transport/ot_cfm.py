@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import ot
 import torch
 from torch import Tensor, nn
 
@@ -102,6 +101,8 @@ def optimal_assignment(sources: Tensor, targets: Tensor) -> Tensor:
 
     Raises ValueError for batches of different sizes.
     """
+    import ot  # here, as it takes a second
+
     if len(sources) != len(targets):
         raise ValueError(f"an assignment needs batches of one size, not {len(sources)} and {len(targets)}")
     costs = squared_distances(sources, targets).double().cpu().numpy()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import ot
 import torch
 from torch import Tensor
 
@@ -80,6 +79,8 @@ def batch_duals(points: Tensor, images: Tensor) -> tuple[Tensor, Tensor, Tensor]
         v of the points and u of the images, [B] each, with u - v at most the cost of each pair, equal to it for
         partners, and their means opposite; the index of each point's partner among the images, int64 [B].
     """
+    import ot  # here, as it takes a second
+
     cost = 0.5 * torch.cdist(points.double(), images.double()).square().cpu().numpy()
     plan, log = ot.emd([], [], cost, numItermax=MAX_PIVOTS, log=True)
     point_duals, image_duals = torch.from_numpy(-log["u"]), torch.from_numpy(log["v"])
