@@ -77,6 +77,7 @@ class _Told:
     heard: bool = False
     begun: set[Trial] = field(default_factory=set)
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
 
     def started(self, trial: Trial) -> None:
         self.heard = True
@@ -86,6 +87,12 @@ class _Told:
     def ended(self, trial: Trial, outcome: Outcome) -> None:
         self.outcomes[trial] = outcome
         self.display.ended(trial, outcome)
+
+    def noted(self, text: str) -> None:
+        """Takes what trials note: what many say is passed on once."""
+        if text not in self.notes:
+            self.notes.add(text)
+            self.display.noted(text)
 
 
 def execute(packs: Sequence[Pack], store: Store, data_root: Path, display: Display, way: Way) -> bool:
@@ -141,7 +148,7 @@ def _run_inline(packs: Sequence[Pack], store: Store, data_root: Path, told: _Tol
                 store,
                 data_root,
                 [report(trial) for trial in left],
-                told.display.noted,
+                told.noted,
                 way.checkpoint_seconds,
                 download=way.prepare,
             )
@@ -230,7 +237,7 @@ def _fit(chunk: Sequence[Pack], known: Mapping[Trial, str | None], store: Store,
     def tell(event: tuple[Any, ...]) -> None:
         kind, key, *rest = event
         if kind == "noted":
-            told.display.noted(key)
+            told.noted(key)
         elif kind == "started":
             told.started(ours[key])
         elif kind == "advanced":

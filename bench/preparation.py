@@ -20,6 +20,7 @@ from bench.storage.store import Store
 from bench.supplies import DataFolder
 from bench.sweeps import load_sweeps
 from bench.training import Report
+from bench.warned import warnings_noted
 from datasets.base import DataError, ImageDataset, PairDataset
 from datasets.cache import Entry, data_root, load_pair, load_splits, pair_entry, splits_entry, verify
 from datasets.downloads import fetch, local
@@ -75,23 +76,24 @@ def run_prepared(
 ) -> list[Outcome]:
     """Runs the trials of a pack, see `run_pack`; with `download`, what their dataset lacks is downloaded and built.
 
-    Processes of one machine, or that share the data folder, wait for the one that does so.
+    Processes of one machine, or that share the data folder, wait for the one that does so. noted: takes warnings too.
     """
-    if download:
-        try:
-            for wanted in _of_trial(pack[0]):
-                _build(wanted, data_root)
-        except Exception as error:
-            refused = disk_refused(error)
-            if refused or isinstance(error, DataError):
-                outcome = Outcome("lost" if refused else "failed", type(error).__name__, str(error))
-                for trial in pack:
-                    if store.status(trial.sweep, trial.id) != "ok":
-                        missing_row(trial, store, outcome)
-                return [outcome for _ in pack]
-            # Whatever else it is, the trials will say, each in its row.
-            noted(f"{pack[0].dataset.name} could not be prepared: {error}")
-    return run_pack(pack, store, data_root, reports, noted, checkpoint_seconds)
+    with warnings_noted(noted, f"{pack[0].sweep}/{pack[0].method.name}"):
+        if download:
+            try:
+                for wanted in _of_trial(pack[0]):
+                    _build(wanted, data_root)
+            except Exception as error:
+                refused = disk_refused(error)
+                if refused or isinstance(error, DataError):
+                    outcome = Outcome("lost" if refused else "failed", type(error).__name__, str(error))
+                    for trial in pack:
+                        if store.status(trial.sweep, trial.id) != "ok":
+                            missing_row(trial, store, outcome)
+                    return [outcome for _ in pack]
+                # Whatever else it is, the trials will say, each in its row.
+                noted(f"{pack[0].dataset.name} could not be prepared: {error}")
+        return run_pack(pack, store, data_root, reports, noted, checkpoint_seconds)
 
 
 def _prepare_one(wanted: Wanted, root: Path, check: bool, console: Console) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from bench.outcomes import Outcome, missing_row
 from bench.storage import mirror
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
+from bench.warned import warnings_noted
 
 SWEEPS = """
 [sweep.pairs]
@@ -139,6 +142,57 @@ def test_a_cluster_is_asked_for_each_kind_of_node_and_at_last_for_none(
     assert joined == [resources, []]
     assert "2 trials wait for a node" in display.notes[0]
     assert [store.status(trial.sweep, trial.id) for (trial,) in packs] == ["lost", "lost"]
+
+
+WARNED = (
+    "pairs/tests.faulty:Iterates: this trial has no checkpoints: state['method'].factors is a builtins.list_iterator"
+)
+
+
+@pytest.fixture
+def unsavable(sweeps_file: Callable[[str], Path]) -> list[Trial]:
+    """Two trials that warn, as no checkpoint can hold what they keep."""
+    text = SWEEPS.replace("methods.linear", 'methods."tests.faulty:Iterates"').replace(
+        "steps = 1", "steps = 2\nseeds = 2"
+    )
+    return load_sweeps(sweeps_file(text), "quick")[0].trials()
+
+
+def test_warnings_of_trials_in_this_process_are_noted_once(
+    unsavable: list[Trial], store: Store, data_folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    display = Silent()
+    way = Way("inline", checkpoint_seconds=1e-9)
+    assert execute([(trial,) for trial in unsavable], store, data_folder, display, way)
+    assert [store.status(trial.sweep, trial.id) for trial in unsavable] == ["ok", "ok"]
+    assert [note[: len(WARNED)] for note in display.notes] == [WARNED]
+    assert not [warning for warning in recwarn if "checkpoint" in str(warning.message)]
+
+
+def test_warnings_of_trials_in_workers_are_noted_once(
+    unsavable: list[Trial], store: Store, joined: list[Any], data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(runs: ray_trials.Runs, work: ray_trials.Work, tell: ray_trials.Tell) -> None:
+        for pack in runs:
+            config = {"runs": json.dumps(pack), "work": asdict(work)}
+            trial = SimpleNamespace(config=config)
+            watch = ray_trials._Watch([run["trial"] for run in pack], tell)
+            watch.on_trial_result(0, [], trial, ray_trials._worker(config))
+
+    monkeypatch.setattr(ray_trials, "nodes", lambda: {"here": {"CPU": 1.0}})
+    monkeypatch.setattr(ray_trials, "fit", fit)
+    display = Silent()
+    assert execute([(trial,) for trial in unsavable], store, data_folder, display, Way(checkpoint_seconds=1e-9))
+    assert [note[: len(WARNED)] for note in display.notes] == [WARNED]
+
+
+def test_warnings_of_others_are_shown_as_ever(recwarn: pytest.WarningsRecorder) -> None:
+    notes: list[str] = []
+    with warnings_noted(notes.append, "sweep"):
+        warnings.warn_explicit("of another", UserWarning, "/elsewhere/package.py", 1)
+        warnings.warn_explicit("of ours", UserWarning, execution.__file__, 1)
+    assert [str(warning.message) for warning in recwarn] == ["of another"]
+    assert notes == ["sweep: of ours"]
 
 
 def test_a_row_that_this_machine_does_not_see_yet_is_not_replaced(

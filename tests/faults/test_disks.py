@@ -165,25 +165,25 @@ def test_a_trial_that_is_done_waits_for_room_and_keeps_its_numbers(
 
 
 @pytest.mark.parametrize("fault", ["full", "full of files", "read-only"])
-def test_a_checkpoint_that_the_disk_refuses_is_one_warning_and_the_trial_goes_on(tmp_path: Path, fault: str) -> None:
+def test_a_checkpoint_that_the_disk_refuses_is_one_warning_and_the_trial_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
     command = [*arguments(tmp_path, PAIRS), "--where", "number=1", "--checkpoint-seconds"]
     with mounted(tmp_path / "results" / "checkpoints", 64, files=1 if fault == "full of files" else 100) as disk:
         if fault != "full of files":
             disk.fault(fault)[0]()
-        with pytest.warns(UserWarning, match=f"no checkpoint could be written to {disk.path}") as warned:
-            assert main([*command, "1e-9"]) == 0
-        assert len(warned) == 1
+        assert main([*command, "1e-9"]) == 0
+        assert capsys.readouterr().out.count(f"no checkpoint could be written to {disk.path}") == 1
         assert not list(disk.path.rglob("*.safetensors*"))
     assert_equal_to_calm(command, tmp_path)
 
 
-def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [*arguments(tmp_path, PAIRS), "--where", "number=1", "--checkpoint-seconds"]
     with mounted(tmp_path / "results" / "checkpoints", 64) as disk:
         when(lambda: bool(list(disk.path.glob("*/[!.]*"))), disk.make_read_only)
-        with pytest.warns(UserWarning, match="Read-only file system") as warned:
-            assert main([*command, "1e-9"]) == 0
-        told = [str(warning.message) for warning in warned]
+        assert main([*command, "1e-9"]) == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if "Read-only file system" in line]
         assert len(told) == 2
         assert "Read-only file system" in told[0]
         assert "the trial goes on without" in told[0]
