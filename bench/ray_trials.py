@@ -189,14 +189,16 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
         return {"outcomes": [("lost", "ResultsNotShared", misplaced) for _ in trials]}
     data = Path(work.data) if work.data else data_root().resolve()
     notes: list[str] = []
-    last = time.monotonic()
+    last, advanced = time.monotonic(), dict[int, tuple[Any, ...]]()
 
     def report(at: int) -> Report:
-        def tell(stage: str, step: int, planned: int | None, loss: float) -> None:
+        def tell(*progress: Any) -> None:
             nonlocal last
+            advanced[at] = progress
             if time.monotonic() - last >= REPORT_SECONDS:
                 last = time.monotonic()
-                tune.report({"at": at, "stage": stage, "step": step, "planned": planned, "loss": loss})
+                tune.report({"advanced": [*advanced.items()]})  # of all trials of the pack that have since the last
+                advanced.clear()
 
         return tell
 
@@ -245,9 +247,9 @@ class _Watch(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         keys = [_key(record) for record in _records(trial.config)]
-        if "stage" in result:
-            key = keys[result["at"]]
-            self.tell(("advanced", key, result["stage"], result["step"], result["planned"], result["loss"]))
+        if "advanced" in result:
+            for at, progress in result["advanced"]:
+                self.tell(("advanced", keys[at], *progress))
         elif "outcomes" in result:
             for note in result.get("notes", ()):
                 self.tell(("noted", note))

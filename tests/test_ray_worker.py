@@ -21,6 +21,7 @@ from bench.outcomes import Outcome, missing_row
 from bench.storage import mirror
 from bench.storage.store import Store
 from bench.sweeps import load_sweeps
+from bench.training import Report
 from bench.warned import warnings_noted
 
 SWEEPS = """
@@ -78,10 +79,13 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return asked
 
 
+def work_in(results: str, data: Path) -> ray_trials.Work:
+    return ray_trials.Work(results, None, False, str(data), 0.0, False)
+
+
 def outcomes(trial: Trial, results: str, data: Path, known: str | None = None) -> list[Any]:
-    work = ray_trials.Work(results, None, False, str(data), 0.0, False)
     runs = json.dumps([{"trial": trial.to_record(), "known": known}])
-    return ray_trials._worker({"runs": runs, "work": asdict(work)})["outcomes"]
+    return ray_trials._worker({"runs": runs, "work": asdict(work_in(results, data))})["outcomes"]
 
 
 def test_what_another_run_left_undone_is_done(trial: Trial, store: Store, data_folder: Path) -> None:
@@ -184,6 +188,36 @@ def test_warnings_of_trials_in_workers_are_noted_once(
     display = Silent()
     assert execute([(trial,) for trial in unsavable], store, data_folder, display, Way(checkpoint_seconds=1e-9))
     assert [note[: len(WARNED)] for note in display.notes] == [WARNED]
+
+
+def test_each_trial_of_a_pack_is_told_to_advance_in_few_messages(
+    unsavable: list[Trial], store: Store, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=0.1)  # a tenth of a second from one look to the next
+
+    def run_prepared(pack: Any, store: Any, data: Any, reports: list[Report], *others: Any, **options: Any) -> Any:
+        for step in range(100):
+            for report in reports:
+                report("train", step, 100, 0.5)
+        return [Outcome("ok") for _ in pack]
+
+    pack = [{"trial": trial.to_record(), "known": None} for trial in unsavable]
+    config = {"runs": json.dumps(pack), "work": asdict(work_in(str(store.root), data_folder))}
+    told: list[Any] = []
+    watch = ray_trials._Watch([run["trial"] for run in pack], told.append)
+    messages: list[Any] = []
+    monkeypatch.setattr(ray_trials, "run_prepared", run_prepared)
+    monkeypatch.setattr(ray_trials, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(ray_trials.tune, "report", messages.append)
+    ray_trials._worker(config)
+    for message in messages:
+        watch.on_trial_result(0, [], SimpleNamespace(config=config), message)
+    assert 5 <= len(messages) <= 200 * 0.1 / ray_trials.REPORT_SECONDS + 1
+    for trial in unsavable:
+        steps = [step for _, key, _, step, *_ in told if key == (trial.sweep, trial.id)]
+        assert len(steps) >= len(messages) - 1
+        assert steps == sorted(set(steps))
+        assert steps[-1] > 80
 
 
 def test_warnings_of_others_are_shown_as_ever(recwarn: pytest.WarningsRecorder) -> None:
