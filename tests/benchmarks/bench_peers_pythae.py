@@ -5,9 +5,9 @@
 
 Batches of 64 images, of one architecture for both: ours ("mlp", "conv", "dcgan"), given to pythae as encoder and
 decoder, or pythae's default one ("pythae-mlp"), put together of the same layers for ours. Once each with pythae's
-trainer, as its users run it, an epoch a round, beside our batches and updates; and once with its model and optimizer
-alone ("bare"), without the trainer's data loader, progress bar and sums of losses, on one batch that both always get.
-Before the clock runs, both must have the same loss.
+trainer, as its users run it, an epoch a round, beside our batches and updates (those of "conv" in bfloat16 too, an
+option of sweeps); and once with its model and optimizer alone ("bare"), without the trainer's data loader, progress bar
+and sums of losses, on one batch that both always get. Before the clock runs, both must have the same loss.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
-from bench.training import ImageBatches
+from bench.training import ImageBatches, calculating
 from methods.autoencoders.beta_vae import BetaVAE
 from methods.autoencoders.vae import VAE
 from methods.autoencoders.wae_mmd import WAEMMD
@@ -141,7 +141,8 @@ def copies_of_default_networks(peer: Any) -> tuple[nn.Module, nn.Module]:
     return nn.Sequential(nn.Flatten(), *encoder.layers, head), nn.Sequential(*decoder.layers, unflatten)
 
 
-def test_updates_beside_pythaes_trainer(benchmark: BenchmarkFixture, pair: tuple[Any, Any], tmp_path: Path) -> None:
+def race_trainer(benchmark: BenchmarkFixture, pair: tuple[Any, Any], folder: Path, precision: str) -> None:
+    """Ours in some precision beside pythae's trainer in float32, an epoch a round."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
@@ -149,7 +150,7 @@ def test_updates_beside_pythaes_trainer(benchmark: BenchmarkFixture, pair: tuple
     images = torch.randint(256, (STEPS * BATCH_SIZE, *method.image_shape), dtype=torch.uint8)
     logging.disable(logging.INFO)
     config = BaseTrainerConfig(
-        output_dir=str(tmp_path), per_device_train_batch_size=BATCH_SIZE, learning_rate=LR, no_cuda=True
+        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, learning_rate=LR, no_cuda=True
     )
     trainer = BaseTrainer(peer, BaseDataset(images / 255, torch.zeros(len(images))), training_config=config)
     trainer.prepare_training()
@@ -163,9 +164,21 @@ def test_updates_beside_pythaes_trainer(benchmark: BenchmarkFixture, pair: tuple
 
     def ours(steps: int) -> None:
         for _ in range(steps):
-            method.train_step(next(batches))
+            with calculating(precision, torch.device("cpu")):
+                method.train_step(next(batches))
 
     race(benchmark, ours, theirs, steps=STEPS)
+
+
+def test_updates_beside_pythaes_trainer(benchmark: BenchmarkFixture, pair: tuple[Any, Any], tmp_path: Path) -> None:
+    race_trainer(benchmark, pair, tmp_path, "float32")
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[5]], indirect=True, ids=["conv-28x28", "conv-64x64"])
+def test_updates_in_bfloat16_beside_pythaes_trainer(
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], tmp_path: Path
+) -> None:
+    race_trainer(benchmark, pair, tmp_path, "bfloat16")
 
 
 def test_updates_beside_pythaes_model_alone(benchmark: BenchmarkFixture, pair: tuple[Any, Any]) -> None:

@@ -22,6 +22,7 @@ BEGIN, END = "<!-- measured; written by python -m tests.benchmarks.table -->", "
 LOOP = "tests/benchmarks/bench_peers_w2gn.py::test_updates_beside_the_authors_loop"
 PACKED = "tests/benchmarks/bench_peers_w2gn.py::test_eight_packed_seeds_beside_the_authors_loop"
 TRAINER = "tests/benchmarks/bench_peers_pythae.py::test_updates_beside_pythaes_trainer"
+BFLOAT16 = "tests/benchmarks/bench_peers_pythae.py::test_updates_in_bfloat16_beside_pythaes_trainer"
 HEADLINES = {
     f"{LOOP}[8-1]": ("W2GN, D = 8, one thread", "its authors' loop"),
     f"{LOOP}[16-1]": ("W2GN, D = 16, one thread", "its authors' loop"),
@@ -35,6 +36,8 @@ HEADLINES = {
     f"{TRAINER}[beta-vae-pythae-mlp-28x28]": ("β-VAE, 28×28, pythae's MLP", "pythae's trainer"),
     f"{TRAINER}[beta-vae-conv-28x28]": ("β-VAE, 28×28, convolutional", "pythae's trainer"),
     f"{TRAINER}[beta-vae-conv-64x64]": ("β-VAE, 64×64, convolutional", "pythae's trainer"),
+    f"{BFLOAT16}[beta-vae-conv-28x28]": ("β-VAE, 28×28, convolutional, in bfloat16", "pythae's trainer, in float32"),
+    f"{BFLOAT16}[beta-vae-conv-64x64]": ("β-VAE, 64×64, convolutional, in bfloat16", "pythae's trainer, in float32"),
 }
 """What the README shows: a benchmark's name, one update of what, beside what."""
 
