@@ -1,4 +1,4 @@
-"""The report on recorded rows: what stands on the page, what it links to, and what cannot break it."""
+"""The report on recorded rows: what stands on the page, and what it links to."""
 
 from __future__ import annotations
 
@@ -9,23 +9,18 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import vl_convert
 from PIL import Image
 
-from bench.published import load_published
 from bench.report import write_report
 from bench.report.folder import ReportError
-from bench.report.records import MISSING, Section, sections
+from bench.report.records import MISSING, sections
 from bench.report.site import embedded
 from bench.storage.store import Store
 from tests import report_fixture as fixture
+from tests.report_pages import Elements, entrance, read_pages, section_of, sections_under
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,50 +38,10 @@ def page(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(store.root, tmp_path_factory.mktemp("reports"))
 
 
-class Elements(HTMLParser):
-    """Attributes of every element, and the text outside of scripts and styles."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.attributes: list[dict[str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes.append(dict(attrs))
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem is None:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
 @pytest.fixture(scope="module")
 def pages(page: Path) -> dict[str, Elements]:
     """Every page by its address in the report."""
     return read_pages(page)
-
-
-def read_pages(page: Path) -> dict[str, Elements]:
-    found = page.parent.rglob("*.html")
-    return {path.relative_to(page.parent).as_posix(): Elements(path.read_text()) for path in found}
-
-
-def entrance(root: Path) -> Elements:
-    """The first page of a report on the results under `root`."""
-    return Elements(write_report(root, root / "reports").read_text())
-
-
-@cache
-def sections_under(root: Path) -> list[Section]:
-    return sections(Store(root).read(), load_published()["metric"].value_counts().to_dict())
-
-
-def section_of(store: Store, sweep: str, scale: str = "quick") -> Section:
-    return next(s for s in sections_under(store.root) if (s.sweep, s.scale) == (sweep, scale))
 
 
 # The pages
@@ -286,6 +241,12 @@ def test_the_list_of_trials_has_each_with_its_address(page: Path, store: Store):
         assert seed == trial["seed"]
 
 
+def test_a_trial_of_more_points_than_altair_allows_is_drawn(tmp_path: Path):
+    trials = [replace(fixture.mnist()[0], seed=seed) for seed in range(150)]
+    fixture.write(tmp_path, trials, pictures=False)
+    assert "could not be written" not in write_report(tmp_path, tmp_path / "reports").read_text()
+
+
 # The folder
 
 
@@ -370,80 +331,3 @@ def test_a_trial_in_two_sweeps_has_one_page_that_names_both(tmp_path: Path):
     assert "Title of first, quick ; Title of second, quick" in text
     (lines,) = [path.read_text() for path in (tmp_path / "reports" / "trials").iterdir()]
     assert lines.count('<svg class="lines"') == 3  # one of each loss, though two sweeps recorded them
-
-
-# What cannot break the page
-
-
-def test_an_empty_folder_says_what_to_run(tmp_path: Path):
-    page = entrance(tmp_path)
-    assert "No results yet" in page.text
-    assert f"python -m bench run sweeps.toml --results {tmp_path} python -m bench report --results" in page.text
-    links = {element["href"] for element in page.attributes if "href" in element}
-    assert not [link for link in links if "#papers" in str(link) or "#methods" in str(link)]  # which are not there
-
-
-def test_unreadable_files_are_named_and_lose_nothing(tmp_path: Path):
-    trials = fixture.sprites()
-    store = fixture.write(tmp_path, trials)
-    (tmp_path / "rows" / "sprites" / "corrupt.parquet").write_bytes(b"PAR1 no")
-    (store.artifacts(trials[0].id)["samples.png"]).write_bytes(b"no picture")
-    published = tmp_path / "published"
-    published.mkdir()
-    (published / "bad.csv").write_text("no,such,columns\n")
-    text = entrance(tmp_path).text
-    assert "corrupt.parquet: cannot be read as Parquet" in text
-    assert "samples.png: not a readable PNG" in text
-    assert "bad.csv, line 1: the column 'paper' is missing" in text
-    assert "8 of 8 trials ended ok." in text
-
-
-def test_rows_and_records_that_are_not_of_the_harness_are_named_and_lose_nothing(tmp_path: Path):
-    store = fixture.write(tmp_path, fixture.sprites(), pictures=False)
-    good = Store(tmp_path).trial_rows("sprites", fixture.sprites()[0].id)[0]
-    folder = tmp_path / "rows" / "hand"
-    folder.mkdir()
-    files = {
-        "null": dict.fromkeys(good),
-        "names": {**good, "trial_id": "n" * 64, "sweep": None},
-        "p" * 64: {**good, "trial_id": "p" * 64, "sweep": "hand", "params": "[1"},
-        "d" * 64: {**good, "trial_id": "d" * 64, "sweep": "hand", "dataset": None},
-    }
-    for name, row in files.items():
-        pq.write_table(pa.Table.from_pylist([row]), folder / f"{name}.parquet")
-    store.write_plan("broken", "quick", {"b" * 64: {"spec": "none"}, "c" * 64: {}}, extend=False)
-    text = entrance(tmp_path).text
-    assert "null.parquet: not a file of ours, its column trial_id has a line without a value" in text
-    assert "names.parquet: not a file of ours, its column sweep has a line without a value" in text
-    assert f"rows of trial {'p' * 16} in hand: not as the harness writes them" in text
-    assert f"rows of trial {'d' * 16} in hand: not as the harness writes them" in text
-    assert f"plan of broken at quick scale: the record of trial {'b' * 16} is not one of ours" in text
-    assert "8 of 8 trials ended ok." in text
-
-
-def test_a_failing_export_is_named_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    fixture.write(tmp_path, fixture.sprites(), pictures=False)
-
-    def fail(*_: object, **__: object) -> None:
-        raise ValueError("no such font")
-
-    monkeypatch.setattr(vl_convert, "svg_to_png", fail)
-    page = write_report(tmp_path, tmp_path / "reports")
-    assert "sprites-quick-time.png could not be written: ValueError: no such font" in Elements(page.read_text()).text
-    assert (page.parent / "charts" / "sprites-quick-time.svg").is_file()
-
-
-def test_rows_without_their_record_are_still_shown(tmp_path: Path):
-    store = fixture.write(tmp_path, fixture.sprites(), pictures=False)
-    (tmp_path / "plans" / "sprites-quick.json").unlink()
-    for path in (tmp_path / "rows" / "sprites").iterdir():
-        pq.write_table(pq.read_table(path, partitioning=None).replace_schema_metadata(None), path)
-    labels = {setting.label for setting in section_of(store, "sprites").settings.values()}
-    assert labels == {"ae", "vae", "beta-vae", "gwae"}
-    assert write_report(tmp_path, tmp_path / "reports").is_file()
-
-
-def test_a_trial_of_more_points_than_altair_allows_is_drawn(tmp_path: Path):
-    trials = [replace(fixture.mnist()[0], seed=seed) for seed in range(150)]
-    fixture.write(tmp_path, trials, pictures=False)
-    assert "could not be written" not in write_report(tmp_path, tmp_path / "reports").read_text()
