@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parts.networks import ChannelsLast, Logit, Network, ToGrey, build_decoder, build_encoder, dense_layers
+from methods.parts.networks import (
+    Bordered,
+    ChannelsLast,
+    Logit,
+    Network,
+    ToGrey,
+    build_decoder,
+    build_encoder,
+    dense_layers,
+)
 from methods.parts.optimization import Plateau, decay
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
@@ -110,7 +119,7 @@ def test_a_transposed_convolution_to_grey_is_torchs(kernel: int, stride: int, pa
 def test_the_order_of_batch_norm_is_each_papers() -> None:
     conv = [type(m) for m in build_encoder("conv", (1, 28, 28), 2, width=4, batch_norm=True)]
     conv.remove(ChannelsLast)
-    assert conv[1:4] == [nn.Conv2d, nn.SiLU, nn.BatchNorm2d]
+    assert conv[1:4] == [Bordered, nn.SiLU, nn.BatchNorm2d]
     dcgan = [type(m) for m in build_encoder("dcgan", (1, 28, 28), 2, width=4, batch_norm=True)]
     dcgan.remove(ChannelsLast)
     assert dcgan[1:4] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]

@@ -1,4 +1,4 @@
-"""Every benchmark runs on one thread, unless it starts more itself; and what is saved of them.
+"""Every benchmark runs on one thread, unless it starts more itself, and with memory as in a trial; what is saved.
 
 Saved is what their comparison and `table.py` need: not who ran them where, nor every single round.
 """
@@ -17,14 +17,16 @@ STATS = ["min", "max", "mean", "stddev", "median", "q1", "q3", "iqr", "outliers"
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Limits BLAS, OpenMP and torch, in case they were loaded before."""
+def as_in_a_trial() -> Iterator[None]:
+    """Limits BLAS, OpenMP and torch, in case they were loaded before. Peers gain from kept memory as ours do."""
     import torch
     from threadpoolctl import threadpool_limits
 
+    from bench.environment import keeping_freed_memory
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with threadpool_limits(1), keeping_freed_memory():
         yield
     torch.set_num_threads(before)
 
