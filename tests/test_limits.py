@@ -114,7 +114,9 @@ def test_the_memory_limit_stops_a_trial_and_says_how_much_it_used(
         return {"loss": torch.zeros(())}
 
     monkeypatch.setattr(Shift, "train_step", hoard)
-    limit = round(own_memory() / 1e9 + 0.1, 2)  # type: ignore[operator]
+    held = own_memory()
+    assert held is not None
+    limit = round(held / 1e9 + 0.1, 2)
     row = row_of(replace(trial, resources=Resources(memory_gb=limit)), tmp_path)
     assert (row["status"], row["error_type"]) == ("failed", "OutOfMemory")
     assert f"its limit is {limit:g} GB" in row["error"]

@@ -233,12 +233,12 @@ def test_a_pack_killed_again_and_again_ends_bitwise_as_an_undisturbed_one(
     for step in (1, 7, 15):
         outcomes, _ = packed(trials, killed, 1e-9, in_training(step, of=2))
         assert outcomes is None
-    outcomes, notes = packed(
-        trials,
-        killed,
-        1e-9,
-        lambda stage, step, trial: bool(begun.append((stage, step))),  # type: ignore[func-returns-value]
-    )
+
+    def note(stage: str, step: int, trial: int) -> bool:
+        begun.append((stage, step))
+        return False
+
+    outcomes, notes = packed(trials, killed, 1e-9, note)
     assert (outcomes, notes) == ([Outcome("ok")] * 3, [])
     assert begun[0] == ("train", 15)
     packed(trials, tmp_path / "whole")

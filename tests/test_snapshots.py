@@ -73,7 +73,7 @@ class Everything(nn.Module):
         self.pair = Pair(torch.zeros(1), 0)
         self.array = np.zeros(3)
         self.device = torch.device("cpu")
-        self.none = None
+        self.none: Any = None
         self.alias = self.layer
 
     def step(self) -> Tensor:
@@ -106,7 +106,7 @@ class Everything(nn.Module):
         self.ordered["b"] = number
         self.pair = Pair(self.pair.left + 1, number)
         self.array += number
-        self.none = {"grown": [(1, 2.5, "x"), math.nan, frozenset({1})]}  # type: ignore[assignment]
+        self.none = {"grown": [(1, 2.5, "x"), math.nan, frozenset({1})]}
         return loss.detach()
 
 
@@ -174,7 +174,7 @@ def test_nothing_is_changed_where_something_is_missing() -> None:
         (torch.ones(1, requires_grad=True) * 2, "gradient graph"),
         (torch.ones(2, 2).to_sparse(), "layout"),
         (np.array([object()]), "array of another kind"),
-        (open(__file__, "rb"), "BufferedReader"),  # noqa: SIM115
+        (open(__file__, "rb"), "BufferedReader"),  # noqa: SIM115  # an open file is what cannot be saved
     ],
     ids=["iterator", "generator", "graph", "sparse", "objects", "file"],
 )
