@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from methods.autoencoders.vae import VAE
+from methods.parts.divergences import covariance
 from methods.parts.variational import covariance_penalties
 
 
@@ -31,9 +31,9 @@ class DIPVAE(VAE):
     """λ_d; 10 λ_od for "i" and λ_od for "ii" in the 2019 study, 1 for either in the GWAE paper's baselines."""
 
     def regularizer(self, codes: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        covariance = torch.cov(mean.T, correction=0).view(self.latent_dim, self.latent_dim)
+        spread = covariance(mean, correction=0)
         if self.variant == "ii":
-            covariance = covariance + log_variance.exp().mean(dim=0).diag()
-        off_diagonal, diagonal = covariance_penalties(covariance)
+            spread = spread + log_variance.exp().mean(dim=0).diag()
+        off_diagonal, diagonal = covariance_penalties(spread)
         kl = super().regularizer(codes, mean, log_variance)
         return kl + self.off_diagonal_weight * off_diagonal + self.diagonal_weight * diagonal

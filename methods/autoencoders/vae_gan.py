@@ -102,7 +102,7 @@ class VAEGAN(GaussianAutoencoder):
         """Whether the decoder and the discriminator are updated, by the cross-entropies of the discriminator."""
         if not self.balanced:
             return True, True
-        costs = real_cost.item(), generated_cost.item()
+        costs = torch.stack([real_cost, generated_cost]).tolist()  # at once: each read waits for a GPU
         too_strong = min(costs) < EQUILIBRIUM - MARGIN
         too_weak = max(costs) > EQUILIBRIUM + MARGIN
         return too_strong or not too_weak, too_weak or not too_strong

@@ -148,10 +148,16 @@ def _mean_over_directions(s: Tensor, dim: int) -> Tensor:
     return (1 + 4 * s / (2 * dim - 3)).rsqrt()
 
 
+def covariance(codes: Tensor, *, correction: int = 1) -> Tensor:
+    """[n, d] -> [d, d], a sum over n − `correction`. torch.cov is the same, but waits for a GPU."""
+    centered = (codes - codes.mean(dim=0)).T
+    return centered @ centered.T / (len(codes) - correction)
+
+
 def moment_mismatch(codes: Tensor, noise: Tensor) -> Tensor:
     """Mean squared difference of the means, plus that of the covariances: what WAE's encoder is pretrained on."""
     means = (codes.mean(dim=0) - noise.mean(dim=0)).square().mean()
-    return means + (torch.cov(codes.T) - torch.cov(noise.T)).square().mean()
+    return means + (covariance(codes) - covariance(noise)).square().mean()
 
 
 def gromov_wasserstein(codes: Tensor, images: Tensor, coefficient: Tensor) -> Tensor:
