@@ -72,7 +72,7 @@ def _sweeps(path: Path) -> Listing:
 def _published() -> Listing:
     """Every published table, with how much of it is of methods and metrics of ours."""
     from bench.published import load_published
-    from bench.report.formatting import listed
+    from bench.words import listed
 
     lines = []
     for (paper, name), rows in load_published().groupby(["paper", "table"], sort=True):

@@ -22,9 +22,12 @@ class CompileError(Exception):
 def compiled_step(method: Any) -> Callable[..., Losses]:
     """A method's `train_step`, with `objective` compiled (`torch.compile`); what is random stays what it is.
 
+    On a GPU, what is compiled is recorded as CUDA graphs: one launch in place of one for each kernel.
+
     Raises CompileError at the first update, before a parameter has changed, where the compiler got derivatives wrong.
     """
-    objective = torch.compile(method.objective, options={"fallback_random": True})
+    graphs = any(parameter.is_cuda for parameter in method.parameters())
+    objective = torch.compile(method.objective, options={"fallback_random": True, "triton.cudagraphs": graphs})
     seen = False
 
     def update(*batch: Tensor) -> Losses:
@@ -32,6 +35,7 @@ def compiled_step(method: Any) -> Callable[..., Losses]:
         if not seen:
             _require_same_derivatives(method, objective, batch)
             seen = True
+        torch.compiler.cudagraph_mark_step_begin()  # losses and gradients of the update before are no longer needed
         vars(method)["objective"] = objective  # only while an update is made: a checkpoint could not hold it
         try:
             return method.train_step(*batch)

@@ -14,13 +14,13 @@ from bench.errors import UserError
 from bench.printing import Console, print_line, print_table
 from bench.published import find_table, load_published, never_comparable, published_rows
 from bench.report.files import without_formulas
-from bench.report.formatting import plural
 from bench.report.paper_view import PaperLine, counted
 from bench.selection import on_cpu, where
 from bench.statistics.reproduction import is_needed, reproduction
 from bench.statistics.verdicts import EXPLANATION
 from bench.storage.mirror import open_store
 from bench.sweeps import Sweep, load_sweeps
+from bench.words import plural
 from datasets.cache import data_root
 
 

@@ -17,10 +17,11 @@ from bench.report.addresses import file_names
 from bench.report.charts import log_axis, metric_axis
 from bench.report.colors import HUES, contrast, method_colors
 from bench.report.figures import thinned
-from bench.report.formatting import count, duration, listed, measurement, memory, number
+from bench.report.formatting import count, duration, measurement, memory, number
 from bench.report.labels import SIDES, label_sides, spread_apart
 from bench.report.lines import Run, panel, runs_by_trial
 from bench.report.records import differing, option_text
+from bench.words import listed
 
 
 @pytest.mark.parametrize(

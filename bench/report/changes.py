@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench.errors import UserError
 from bench.printing import print_line, print_table
-from bench.report.formatting import ABSENT, listed, measurement, number, plural
+from bench.report.formatting import ABSENT, measurement, number
 from bench.report.records import HASH_LENGTH, HASHES, MISSING, PROVENANCE, Section, option_text, sections
 from bench.report.soundness import sound
 from bench.statistics.changes import (
@@ -29,6 +29,7 @@ from bench.statistics.changes import (
     trial_changes,
 )
 from bench.storage.store import Store
+from bench.words import listed, plural
 
 PLACE = [name for name in TRIAL if name != "seed"]
 VERSIONS = ["method_version", "dataset_version"]

@@ -15,7 +15,6 @@ import pandas as pd
 
 from bench.report.charts import Axis, Chart, log_axis, scatter
 from bench.report.comparison_charts import estimates, profiles, rank_diagram
-from bench.report.formatting import listed
 from bench.report.headlines import headline, values_of
 from bench.report.leaderboards import Board
 from bench.report.records import Section
@@ -31,6 +30,7 @@ from bench.statistics.fronts import on_front
 from bench.statistics.paired import paired_comparisons
 from bench.statistics.ranks import RankComparison, compare_ranks
 from bench.statistics.tuning import default_and_tuned
+from bench.words import listed
 
 LINES, CURVES = 30, 6
 """Settings in a chart that has a line for each, one below the other or as curves: the leading ones."""

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from bench.published import published_rows, published_table
-from bench.report.formatting import measurement, number, plural
+from bench.report.formatting import measurement, number
 from bench.report.records import Section
 from bench.statistics.reproduction import reproduction
+from bench.words import plural
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.report.formatting import listed
 from bench.report.leaderboards import Board
 from bench.statistics.verdicts import EXPLANATION, NOT_COMPARABLE, NOT_RUN
+from bench.words import listed
 
 
 def readings(board: Board) -> list[str]:

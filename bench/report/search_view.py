@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report import formatting
-from bench.report.formatting import listed, plural
 from bench.report.records import Section, option_text
 from bench.statistics.searches import search_trials
+from bench.words import listed, plural
 
 ARROWS = {"min": "↓", "max": "↑"}
 

@@ -21,6 +21,7 @@ from bench.report.records import HASH_LENGTH, HASHES, MISSING, PROVENANCE
 from bench.report.sweep_view import SweepView
 from bench.statistics.tuning import RULES
 from bench.statistics.verdicts import EXPLANATION
+from bench.words import plural
 
 HERE = Path(__file__).parent
 ASSETS = ("style.css", "page.js", "search.js")
@@ -67,6 +68,7 @@ class Site:
             "to": self.to,
             "colors": self.colors,
             "format": formatting,
+            "plural": plural,
             "MISSING": MISSING,
             "provenance": PROVENANCE,
             "results": self.results,

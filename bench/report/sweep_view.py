@@ -15,11 +15,12 @@ from bench.report.charts import Chart
 from bench.report.columns import DATASET, meaning, measurement
 from bench.report.comparisons import Comparisons
 from bench.report.exports import file_name
-from bench.report.formatting import count, duration, listed, memory, plural
+from bench.report.formatting import count, duration, memory
 from bench.report.leaderboards import Board
 from bench.report.pictures import Picture
 from bench.report.records import MISSING, PROVENANCE, Section
 from bench.report.search_view import SearchView
+from bench.words import listed, plural
 
 Line = dict[str, Any]
 """A line of a frame by column; None where nothing is known."""
