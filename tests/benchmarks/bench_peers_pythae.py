@@ -7,7 +7,8 @@ Batches of 64 images, of one architecture for both: ours ("mlp", "conv", "dcgan"
 decoder, or pythae's default one ("pythae-mlp"), put together of the same layers for ours. Once each with pythae's
 trainer, as its users run it, an epoch a round, beside our batches and updates (those of "conv" in bfloat16 too, an
 option of sweeps); and once with its model and optimizer alone ("bare"), without the trainer's data loader, progress bar
-and sums of losses, on one batch that both always get. Before the clock runs, both must have the same loss.
+and sums of losses, on one batch that both always get. Before the clock runs, both must have the same loss. With
+BENCH_DEVICE=cuda, both are on a GPU, where our batches lie already; pythae's trainer brings each of its own there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
-from bench.training import ImageBatches, calculating
+from bench.training import ImageBatches, calculating, near
 from methods.autoencoders.beta_vae import BetaVAE
 from methods.autoencoders.vae import VAE
 from methods.autoencoders.wae_mmd import WAEMMD
@@ -33,7 +34,9 @@ from methods.parts.networks import ChannelsLast, ImageShape
 from methods.parts.optimization import adam
 from tests.benchmarks.side_by_side import race
 
-BATCH_SIZE, STEPS = 64, 8
+BATCH_SIZE = 64
+STEPS = {"cpu": 8, "cuda": 128}
+"""Of a round: on a GPU so many that an epoch of the trainer is more than its beginning and end."""
 LATENT_DIM, LR = 16, 1e-4
 CASES: list[tuple[str, ImageShape, int]] = [
     ("pythae-mlp", (1, 28, 28), 0),
@@ -62,7 +65,9 @@ def case(request: pytest.FixtureRequest) -> tuple[str, ImageShape, int]:
 
 
 @pytest.fixture(params=list(METHODS))
-def pair(request: pytest.FixtureRequest, models: ModuleType, case: tuple[str, ImageShape, int]) -> tuple[Any, Any]:
+def pair(
+    request: pytest.FixtureRequest, models: ModuleType, case: tuple[str, ImageShape, int], device: torch.device
+) -> tuple[Any, Any]:
     """Our method and pythae's model with the same weights."""
     torch.manual_seed(0)
     architecture, shape, width = case
@@ -77,7 +82,9 @@ def pair(request: pytest.FixtureRequest, models: ModuleType, case: tuple[str, Im
         networks = wrapped(plain(method.encoder), plain(method.decoder), gaussian)
         peer = peer_model(models, request.param, shape, *networks)
     method.planned_steps = method.steps_per_epoch = 1000
-    images = torch.rand(BATCH_SIZE, *shape)
+    for model in (method, peer):
+        model.to(device)
+    images = torch.rand(BATCH_SIZE, *shape, device=device)
     torch.manual_seed(1)
     ours = method.objective(images)["loss"].item()
     torch.manual_seed(1)
@@ -141,49 +148,59 @@ def copies_of_default_networks(peer: Any) -> tuple[nn.Module, nn.Module]:
     return nn.Sequential(nn.Flatten(), *encoder.layers, head), nn.Sequential(*decoder.layers, unflatten)
 
 
-def race_trainer(benchmark: BenchmarkFixture, pair: tuple[Any, Any], folder: Path, precision: str) -> None:
+def race_trainer(
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, folder: Path, precision: str
+) -> None:
     """Ours in some precision beside pythae's trainer in float32, an epoch a round."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     method, peer = pair
-    images = torch.randint(256, (STEPS * BATCH_SIZE, *method.image_shape), dtype=torch.uint8)
+    epoch = STEPS[device.type]
+    images = torch.randint(256, (epoch * BATCH_SIZE, *method.image_shape), dtype=torch.uint8)
     logging.disable(logging.INFO)
     config = BaseTrainerConfig(
-        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, learning_rate=LR, no_cuda=True
+        output_dir=str(folder),
+        per_device_train_batch_size=BATCH_SIZE,
+        learning_rate=LR,
+        no_cuda=device.type == "cpu",
     )
     trainer = BaseTrainer(peer, BaseDataset(images / 255, torch.zeros(len(images))), training_config=config)
     trainer.prepare_training()
-    batches = ImageBatches(images.numpy(), BATCH_SIZE, torch.Generator().manual_seed(0), torch.device("cpu"))
+    batches = ImageBatches(near(images.numpy(), device), BATCH_SIZE, torch.Generator().manual_seed(0), device)
     logging.disable(logging.NOTSET)
 
     def theirs(steps: int) -> None:
-        assert steps == STEPS
+        assert steps == epoch
         assert math.isfinite(trainer.train_step(1))
         trainer.callback_handler.on_epoch_end(training_config=config)
 
     def ours(steps: int) -> None:
         for _ in range(steps):
-            with calculating(precision, torch.device("cpu")):
+            with calculating(precision, device):
                 method.train_step(next(batches))
 
-    race(benchmark, ours, theirs, steps=STEPS)
+    race(benchmark, ours, theirs, steps=epoch)
 
 
-def test_updates_beside_pythaes_trainer(benchmark: BenchmarkFixture, pair: tuple[Any, Any], tmp_path: Path) -> None:
-    race_trainer(benchmark, pair, tmp_path, "float32")
+def test_updates_beside_pythaes_trainer(
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, tmp_path: Path
+) -> None:
+    race_trainer(benchmark, pair, device, tmp_path, "float32")
 
 
 @pytest.mark.parametrize("case", [CASES[2], CASES[5]], indirect=True, ids=["conv-28x28", "conv-64x64"])
 def test_updates_in_bfloat16_beside_pythaes_trainer(
-    benchmark: BenchmarkFixture, pair: tuple[Any, Any], tmp_path: Path
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, tmp_path: Path
 ) -> None:
-    race_trainer(benchmark, pair, tmp_path, "bfloat16")
+    race_trainer(benchmark, pair, device, tmp_path, "bfloat16")
 
 
-def test_updates_beside_pythaes_model_alone(benchmark: BenchmarkFixture, pair: tuple[Any, Any]) -> None:
+def test_updates_beside_pythaes_model_alone(
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device
+) -> None:
     method, peer = pair
-    images = torch.rand(BATCH_SIZE, *method.image_shape)
+    images = torch.rand(BATCH_SIZE, *method.image_shape, device=device)
     optimizer = torch.optim.Adam(peer.parameters(), lr=LR)
 
     def theirs(steps: int) -> None:
@@ -197,4 +214,4 @@ def test_updates_beside_pythaes_model_alone(benchmark: BenchmarkFixture, pair: t
         for _ in range(steps):
             method.train_step(images)
 
-    race(benchmark, ours, theirs, steps=STEPS)
+    race(benchmark, ours, theirs, steps=STEPS[device.type])

@@ -4,7 +4,8 @@
 
 The checkout is one of github.com/iamalexkorotin/Wasserstein2GenerativeNetworks. What is run of it is the body of the
 training loop of its notebook on Gaussians, up to where it scores and plots, with its networks. Points are drawn
-beforehand for both. Before the clock runs, three updates of both must have the same losses and the same weights.
+beforehand for both. Before the clock runs, three updates of both must have the same losses and the same weights. With
+BENCH_DEVICE=cuda, both are on a GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -24,7 +25,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
+from bench.compiling import compiled_step
 from bench.packed_training import Pack, global_stream
+from bench.packs import MOST
+from methods.base import Losses
 from methods.parts.icnn import DenseICNN
 from methods.transport.w2gn import W2GN
 from tests.benchmarks.side_by_side import race
@@ -32,18 +36,20 @@ from tests.benchmarks.side_by_side import race
 CHECKOUT = "BENCH_PEER_W2GN"
 NOTEBOOK = "notebooks/W2GN_gaussians_high_dimensions.ipynb"
 BATCH_SIZE = 256
-SEEDS = 8
+
+Update = Callable[..., Losses]
 
 
 @pytest.fixture
-def checkout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def checkout(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> Iterator[Path]:
     if CHECKOUT not in os.environ:
         pytest.skip(f"{CHECKOUT} is not set: it names a checkout of the W2GN authors' repository")
     path = Path(os.environ[CHECKOUT])
     if not (path / NOTEBOOK).is_file():
         pytest.fail(f"{CHECKOUT} is {path}, which has no {NOTEBOOK}")
     monkeypatch.syspath_prepend(path)
-    monkeypatch.setattr(Tensor, "cuda", lambda self: self)  # the code asks for a GPU
+    if device.type == "cpu":
+        monkeypatch.setattr(Tensor, "cuda", lambda self: self)  # the code asks for a GPU
     yield path
     for name in [name for name in sys.modules if name.partition(".")[0] == "src"]:
         del sys.modules[name]
@@ -54,13 +60,14 @@ class AuthorsLoop:
 
     Args:
         method: what the weights are of; theirs start as copies.
-        points, images: batches [B, D] that every step gets.
+        points, images: batches [B, D] that every step gets, on the device of both.
     """
 
     def __init__(self, checkout: Path, method: W2GN, points: Tensor, images: Tensor) -> None:
         network = importlib.import_module("src.icnn").DenseICNN
+        widths = method.potential.hidden
         self.potentials = [
-            network(method.dim, method.potential.hidden, rank=1, dropout=0, strong_convexity=0.05) for _ in range(2)
+            network(method.dim, widths, rank=1, dropout=0, strong_convexity=0.05).to(points.device) for _ in range(2)
         ]
         for theirs, ours in zip(self.potentials, (method.potential, method.conjugate), strict=True):
             copy_weights(theirs, ours)
@@ -136,10 +143,10 @@ def copy_weights(theirs: nn.Module, ours: DenseICNN) -> None:
     theirs.final_layer.weight.copy_(ours.output_weight[None])
 
 
-def assert_same_updates(method: W2GN, peer: AuthorsLoop, points: Tensor, images: Tensor) -> None:
+def assert_same_updates(method: W2GN, update: Update, peer: AuthorsLoop, points: Tensor, images: Tensor) -> None:
     """Three of both: what is descended and its cycle terms, and all weights in the end."""
     for _ in range(3):
-        losses = method.train_step(points, images)
+        losses = update(points, images)
         peer(1)
         cycle, descended = peer.losses()
         inverses = peer.names["Y_inv"]
@@ -147,7 +154,7 @@ def assert_same_updates(method: W2GN, peer: AuthorsLoop, points: Tensor, images:
         assert losses["cycle"].item() == pytest.approx(cycle, rel=1e-4)
         assert losses["loss"].item() == pytest.approx(descended + constant.item(), rel=1e-4)
     for theirs, ours in zip(peer.potentials, (method.potential, method.conjugate), strict=True):
-        expected = DenseICNN(method.dim, ours.hidden)
+        expected = DenseICNN(method.dim, ours.hidden).to(points.device)
         expected.load_state_dict(ours.state_dict())
         before = {name: weight.clone() for name, weight in theirs.named_parameters()}
         copy_weights(theirs, expected)
@@ -157,33 +164,73 @@ def assert_same_updates(method: W2GN, peer: AuthorsLoop, points: Tensor, images:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dim", [8, 16, 64, 256])
-def test_updates_beside_the_authors_loop(benchmark: BenchmarkFixture, checkout: Path, dim: int, threads: int) -> None:
+def test_updates_beside_the_authors_loop(
+    benchmark: BenchmarkFixture, checkout: Path, dim: int, threads: int, device: torch.device
+) -> None:
+    if device.type == "cuda" and threads > 1:
+        pytest.skip("one thread gives a GPU its work")
     torch.set_num_threads(threads)
+    method = make(dim, device)
+    race_updates(benchmark, checkout, method, method.train_step)
+
+
+@pytest.mark.parametrize("dim", [8, 16, 64, 256])
+def test_compiled_updates_beside_the_authors_loop(
+    benchmark: BenchmarkFixture, checkout: Path, dim: int, device: torch.device
+) -> None:
+    """With `compile = true`."""
+    if device.type == "cpu" and dim != 64:
+        pytest.skip("measured on a GPU alone: BENCH_DEVICE=cuda")
+    torch.compiler.reset()  # else what was compiled for another dimension is compiled anew for any
+    method = make(dim, device)
+    race_updates(benchmark, checkout, method, compiled_step(method))
+
+
+@pytest.mark.parametrize("dim", [8, 16])
+def test_eight_packed_seeds_beside_the_authors_loop(
+    benchmark: BenchmarkFixture, checkout: Path, dim: int, cpu: torch.device
+) -> None:
+    """On two cores; a step is one of one seed."""
+    torch.set_num_threads(2)
+    race_packed(benchmark, checkout, dim, cpu)
+
+
+@pytest.mark.parametrize("dim", [8, 16, 64])
+def test_sixteen_packed_seeds_beside_the_authors_loop(
+    benchmark: BenchmarkFixture, checkout: Path, dim: int, gpu: torch.device
+) -> None:
+    """A step is one of one seed."""
+    race_packed(benchmark, checkout, dim, gpu)
+
+
+def make(dim: int, device: torch.device) -> W2GN:
     torch.manual_seed(0)
-    method = W2GN(dim)
-    points, images = torch.randn(2, BATCH_SIZE, dim)
+    return W2GN(dim).to(device)
+
+
+def race_updates(benchmark: BenchmarkFixture, checkout: Path, method: W2GN, update: Update) -> None:
+    points, images = torch.randn(2, BATCH_SIZE, method.dim, device=next(method.parameters()).device)
     peer = AuthorsLoop(checkout, method, points, images)
-    assert_same_updates(method, peer, points, images)
+    assert_same_updates(method, update, peer, points, images)
 
     def ours(steps: int) -> None:
         for _ in range(steps):
-            method.train_step(points, images)
+            update(points, images)
 
     race(benchmark, ours, peer)
 
 
-@pytest.mark.parametrize("dim", [8, 16])
-def test_eight_packed_seeds_beside_the_authors_loop(benchmark: BenchmarkFixture, checkout: Path, dim: int) -> None:
-    """On two cores; a step is one of one seed."""
-    torch.set_num_threads(2)
+def race_packed(benchmark: BenchmarkFixture, checkout: Path, dim: int, device: torch.device) -> None:
+    """A pack of as many seeds as it has at most on the device, beside the authors' loop with the first."""
+    seeds = MOST[device.type]
     torch.manual_seed(0)
-    methods = [W2GN(dim) for _ in range(SEEDS)]
-    batches = [tuple(torch.randn(2, BATCH_SIZE, dim)) for _ in methods]
+    methods = [W2GN(dim).to(device) for _ in range(seeds)]
+    batches = [tuple(torch.randn(2, BATCH_SIZE, dim, device=device)) for _ in methods]
     peer = AuthorsLoop(checkout, methods[0], *batches[0])
-    pack = Pack(methods, [global_stream(torch.device("cpu"))] * SEEDS)
+    pack = Pack(methods, [global_stream(device)] * seeds)
 
     def ours(steps: int) -> None:
-        for _ in range(-(-steps // SEEDS)):
+        for _ in range(-(-steps // seeds)):
             pack.step(batches)
 
-    race(benchmark, ours, peer, steps=6 * SEEDS)
+    race(benchmark, ours, peer, steps=6 * seeds)

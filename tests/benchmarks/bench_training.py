@@ -1,6 +1,6 @@
 """Seconds of one update of each method as its paper has it, on batches of random data, one thread.
 
-    python -m pytest tests/benchmarks/bench_training.py --benchmark-enable
+    python -m pytest tests/benchmarks/bench_training.py --benchmark-enable         # BENCH_DEVICE=cuda: on a GPU
 
 Autoencoders: batches of 64 images. Transport maps: batches of 256 points. Nothing is prepared: pretraining changes
 weights, and not what an update costs.
@@ -18,10 +18,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.registry import all_methods, kind_of
 from methods.base import Shape
+from tests.benchmarks.clocks import until_done
 
 IMAGES = {"28x28": (1, 28, 28), "64x64": (3, 64, 64)}
 DIMS = (8, 64, 256)
 PLANNED_STEPS = 10_000
+ROUNDS = {"cpu": 5, "cuda": 50}
 
 
 def cases() -> Iterator[Any]:
@@ -37,19 +39,19 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "shape"), list(cases()))
-def test_update(benchmark: BenchmarkFixture, name: str, shape: Shape) -> None:
+def test_update(benchmark: BenchmarkFixture, name: str, shape: Shape, device: torch.device) -> None:
     torch.manual_seed(0)
-    method: Any = all_methods()[name](shape)
+    method: Any = all_methods()[name](shape).to(device)
     method.planned_steps, method.steps_per_epoch = PLANNED_STEPS, PLANNED_STEPS // 100
     if isinstance(shape, tuple):
-        batch = [torch.rand(64, *shape)]
+        batch = [torch.rand(64, *shape, device=device)]
     else:
-        batch = list(torch.randn(2, 256, shape))
+        batch = list(torch.randn(2, 256, shape, device=device))
 
         def draw(count: int) -> torch.Tensor:
-            return torch.randn(count, method.dim)
+            return torch.randn(count, method.dim, device=device)
 
         method.draw_images = draw  # what minimax solvers keep of the samplers as they are prepared
-    losses = benchmark.pedantic(method.train_step, batch, rounds=5, warmup_rounds=1)
+    losses = benchmark.pedantic(until_done(method.train_step), batch, rounds=ROUNDS[device.type], warmup_rounds=1)
     benchmark.extra_info["updates_a_second"] = 1 / benchmark.stats.stats.min
     assert math.isfinite(next(iter(losses.values())).detach())

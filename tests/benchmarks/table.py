@@ -1,9 +1,10 @@
 """Writes what was measured last into README.md and docs/speed.md, between their markers.
 
-    python -m tests.benchmarks.table               # from the reference, measured/0000_reference.json
-    python -m tests.benchmarks.table SAVED.json    # which that saved run becomes first
+    python -m tests.benchmarks.table               # from the references, measured/0000_*.json
+    python -m tests.benchmarks.table SAVED.json    # one of which that saved run becomes first
 
-`tox -e benchmarks` says where it has saved a run, and compares with the one before, or else with the reference.
+There is a reference of a CPU and, once a run with BENCH_DEVICE=cuda has become it, one of a GPU, whose tables follow.
+`tox -e benchmarks` says where it has saved a run, and compares with the one before, or else with the CPU's reference.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path("tests/benchmarks/measured/0000_reference.json")
+GPU_REFERENCE = REFERENCE.with_name("0000_gpu_reference.json")
+"""Of a name before the other's, since what is saved last in this order is what runs are compared with."""
 BEGIN, END = "<!-- measured; written by python -m tests.benchmarks.table -->", "<!-- end of measured -->"
 
 LOOP = "tests/benchmarks/bench_peers_w2gn.py::test_updates_beside_the_authors_loop"
 PACKED = "tests/benchmarks/bench_peers_w2gn.py::test_eight_packed_seeds_beside_the_authors_loop"
+COMPILED = "tests/benchmarks/bench_peers_w2gn.py::test_compiled_updates_beside_the_authors_loop"
+GPU_PACKED = "tests/benchmarks/bench_peers_w2gn.py::test_sixteen_packed_seeds_beside_the_authors_loop"
 TRAINER = "tests/benchmarks/bench_peers_pythae.py::test_updates_beside_pythaes_trainer"
 BFLOAT16 = "tests/benchmarks/bench_peers_pythae.py::test_updates_in_bfloat16_beside_pythaes_trainer"
 HEADLINES = {
@@ -40,6 +45,15 @@ HEADLINES = {
     f"{BFLOAT16}[beta-vae-conv-64x64]": ("β-VAE, 64×64, convolutional, in bfloat16", "pythae's trainer, in float32"),
 }
 """What the README shows: a benchmark's name, one update of what, beside what."""
+GPU_HEADLINES = {
+    **{name: (update.removesuffix(", one thread"), peer) for name, (update, peer) in HEADLINES.items()},
+    **{f"{COMPILED}[{dim}]": (f"W2GN, D = {dim}, compiled", "its authors' loop") for dim in (8, 16, 64, 256)},
+    **{
+        f"{GPU_PACKED}[{dim}]": (f"W2GN, D = {dim}, one of sixteen packed seeds", "its authors' loop")
+        for dim in (8, 16, 64)
+    },
+}
+"""The same of a GPU; what is measured on a CPU alone is left out with all else that its reference lacks."""
 
 Results = dict[str, Any]
 """`machine_info`, and `benchmarks` as a list, as conftest.py has them saved."""
@@ -51,9 +65,13 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     Raises:
         ValueError: a file lacks the markers.
     """
-    results = json.loads((root / REFERENCE).read_text(encoding="utf-8"))
-    blocks = {root / "README.md": headlines(results), root / "docs" / "speed.md": suites(results, root)}
-    return {path: between_markers(path, block) for path, block in blocks.items()}
+    references = [path for path in (root / REFERENCE, root / GPU_REFERENCE) if path.exists()]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in references]
+    blocks = {
+        root / "README.md": [headlines(results) for results in runs],
+        root / "docs" / "speed.md": [suites(results, root) for results in runs],
+    }
+    return {path: between_markers(path, "\n\n".join(parts)) for path, parts in blocks.items()}
 
 
 def between_markers(path: Path, block: str) -> str:
@@ -66,9 +84,8 @@ def between_markers(path: Path, block: str) -> str:
 
 def headlines(results: Results) -> str:
     measured = {each["fullname"]: each["extra_info"] for each in results["benchmarks"]}
-    rows = [
-        [update, peer, times_as_fast(measured[name])] for name, (update, peer) in HEADLINES.items() if name in measured
-    ]
+    shown = GPU_HEADLINES if of_gpu(results) else HEADLINES
+    rows = [[update, peer, times_as_fast(measured[name])] for name, (update, peer) in shown.items() if name in measured]
     return f"{machine(results)}\n\n" + markdown(["one update", "beside", "times as fast"], rows)
 
 
@@ -85,9 +102,15 @@ def suites(results: Results, root: Path) -> str:
     return "\n\n".join(parts)
 
 
+def of_gpu(results: Results) -> bool:
+    return "gpu" in results["machine_info"]
+
+
 def machine(results: Results) -> str:
     info = results["machine_info"]
     hardware = f"{info['processor']}, {info['cores']} cores"
+    if of_gpu(results):
+        hardware = f"{info['gpu']} (CUDA {info['cuda']}), {hardware}"
     return f"Machine: {hardware}, {info['system']}; Python {info['python']}, torch {info['torch']}."
 
 
@@ -143,16 +166,19 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def keep(run: Path, root: Path = ROOT) -> None:
-    """Makes a saved run the reference, with a benchmark a line, so that another result is another line."""
+    """Makes a saved run the reference of a CPU or of a GPU, with a benchmark a line, so that another result is another
+    line."""
     results = json.loads(run.read_text(encoding="utf-8"))
     info, *lines = (json.dumps(each, ensure_ascii=False) for each in (results["machine_info"], *results["benchmarks"]))
     text = f'{{"machine_info": {info},\n"benchmarks": [\n' + ",\n".join(lines) + "\n]}\n"
-    (root / REFERENCE).write_text(text, encoding="utf-8")
+    (root / (GPU_REFERENCE if of_gpu(results) else REFERENCE)).write_text(text, encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("saved", type=Path, nargs="?", help="a saved run, which becomes the reference")
+    parser.add_argument(
+        "saved", type=Path, nargs="?", help="a saved run, which becomes the reference of a CPU or of a GPU"
+    )
     options = parser.parse_args()
     if options.saved:
         keep(options.saved)
