@@ -153,6 +153,7 @@ def test_axes_are_logarithmic_where_ratios_matter():
     assert metric_axis("l2-uvp", about, [0.1, 50.0]).title == "l2-uvp, % (lower is better)"
     assert not metric_axis("mig", {"unit": "0 to 1", "direction": "max"}, [0.2, 0.3]).log
     assert not metric_axis("mmd", about, [-0.1, 50.0]).log
+    assert metric_axis("", {"unit": "standard deviations", "direction": None}, [0.1]).title == "standard deviations"
     assert {1.0, 2.0, 5.0, 10.0} <= set(log_axis("time", [1.5, 8.0]).ticks)
 
 

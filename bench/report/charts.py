@@ -59,7 +59,7 @@ def metric_axis(metric: str, about: Mapping[str, Any], values: Sequence[float]) 
     """Logarithmic where the values are positive and span more than a factor of 4."""
     better = {"min": "lower is better", "max": "higher is better"}.get(about["direction"], "")
     name = ", ".join(filter(None, [metric, unit(about["unit"])]))
-    title = f"{name} ({better})" if name else better
+    title = f"{name} ({better})" if name and better else name or better
     if len(values) and min(values) > 0 and max(values) > 4 * min(values):
         return log_axis(title, values)
     return Axis(title)
