@@ -22,7 +22,7 @@ from torch.func import functional_call, vmap
 
 from bench.checkpointing.snapshots import MODULE_INTERNALS, SCALARS, SnapshotError, capture
 from bench.packed_draws import Draw, Recording, Replaying
-from bench.training import calculating
+from bench.training import calculating, upload
 from methods.base import Losses, Method, descends
 
 Batch = tuple[Tensor, ...]
@@ -131,8 +131,9 @@ class Pack:
             for name, attribute in self.varying
         }
         if floats != self.floats:
-            like = next(iter(self.parameters.values()))
-            self.floats, self.values = floats, {key: like.new_tensor(values) for key, values in floats.items()}
+            dtype = next(iter(self.parameters.values())).dtype
+            self.floats = floats
+            self.values = {key: upload(torch.tensor(each, dtype=dtype), self.device) for key, each in floats.items()}
         return self.values
 
     def _probe(self, batches: Sequence[Batch]) -> Tensor:

@@ -114,27 +114,34 @@ class ImageBatches:
         self.order = order
         self.device = device
         self.images = images
-        self.waiting = torch.empty(0, dtype=torch.int64)
+        # Beside the images, so that a batch's index need not be copied to a GPU.
+        self.waiting = torch.empty(0, dtype=torch.int64, device=images.device if isinstance(images, Tensor) else "cpu")
 
     def __iter__(self) -> Iterator[Tensor]:
         return self
 
     def __next__(self) -> Tensor:
         while len(self.waiting) < self.batch_size:
-            self.waiting = torch.cat([self.waiting, torch.randperm(len(self.images), generator=self.order)])
+            epoch = torch.randperm(len(self.images), generator=self.order)
+            self.waiting = torch.cat([self.waiting, epoch.to(self.waiting.device)])
         index, self.waiting = self.waiting[: self.batch_size], self.waiting[self.batch_size :]
         if isinstance(self.images, Tensor):
-            batch = self.images[index.to(self.images.device)]
+            batch = self.images[index]
         else:
-            batch = torch.from_numpy(self.images[index.numpy()]).to(self.device)
+            batch = upload(torch.from_numpy(self.images[index.numpy()]), self.device)
         return batch.float().div_(255)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"order": self.order.get_state(), "waiting": self.waiting}
+        return {"order": self.order.get_state(), "waiting": self.waiting.cpu()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.order.set_state(state["order"])
-        self.waiting = state["waiting"]
+        self.waiting = state["waiting"].to(self.waiting.device)
+
+
+def upload(batch: Tensor, device: torch.device) -> Tensor:
+    """The batch on the device: on a GPU by way of memory that it reads itself, so that nobody waits for the copy."""
+    return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
 
 
 def near(images: np.ndarray, device: torch.device, share: float = 1.0) -> np.ndarray | Tensor:
@@ -161,7 +168,7 @@ class Draws:
         self.draw, self.stream, self.device = draw, stream, device
 
     def __call__(self, count: int) -> Tensor:
-        return self.draw(count, self.stream).to(self.device)
+        return upload(self.draw(count, self.stream), self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"stream": self.stream.get_state()}

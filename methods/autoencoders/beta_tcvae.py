@@ -34,4 +34,4 @@ class BetaTCVAE(VAE):
     def log_weights(self, codes: Tensor) -> Tensor:
         """Log-weights [B, B] of the posteriors of a batch in the estimate of the aggregate one at its codes."""
         dataset_size = max(self.steps_per_epoch, 1) * len(codes)
-        return aggregate_log_weights(self.estimator, len(codes), dataset_size).to(codes.device)
+        return aggregate_log_weights(self.estimator, len(codes), dataset_size, codes.device)

@@ -31,7 +31,9 @@ def log_mixture_density(codes: Tensor, mean: Tensor, log_variance: Tensor) -> Te
     return log_densities.logsumexp(dim=1) - math.log(len(mean))
 
 
-def aggregate_log_weights(estimator: AggregateEstimator, batch_size: int, dataset_size: int) -> Tensor:
+def aggregate_log_weights(
+    estimator: AggregateEstimator, batch_size: int, dataset_size: int, device: torch.device | None = None
+) -> Tensor:
     """log W [B, B] such that Σ_j W_ij q(z_i | x_j) estimates the aggregate posterior q(z_i).
 
     "weighted" has 1 / (N B) throughout: biased, yet enough to train on. The others are unbiased and give 1 / N to the
@@ -45,14 +47,14 @@ def aggregate_log_weights(estimator: AggregateEstimator, batch_size: int, datase
         dataset_size: N, the number of training images, at least B.
     """
     if estimator == "weighted":
-        return torch.full((batch_size, batch_size), -math.log(batch_size * dataset_size))
+        return torch.full((batch_size, batch_size), -math.log(batch_size * dataset_size), device=device)
     others = batch_size - 1
-    rows = torch.arange(batch_size)
+    rows = torch.arange(batch_size, device=device)
     if estimator == "stratified":
-        weights = torch.full((batch_size, batch_size), 1 / others)
+        weights = torch.full((batch_size, batch_size), 1 / others, device=device)
         weights[rows, (rows + 1) % batch_size] = (dataset_size - others) / (dataset_size * others)
     else:
-        weights = torch.full((batch_size, batch_size), (dataset_size - 1) / (dataset_size * others))
+        weights = torch.full((batch_size, batch_size), (dataset_size - 1) / (dataset_size * others), device=device)
     weights[rows, rows] = 1 / dataset_size
     return weights.log()
 
