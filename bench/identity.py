@@ -12,8 +12,9 @@ from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What a sweep may be called: files and folders are named after it."""
-PRECISIONS = ("float32", "bfloat16")
-"""The default first. float16 would need its losses scaled, which methods with several losses do each in its own way."""
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""The default first; TF32 is of NVIDIA's GPUs, and torch's own default for their convolutions. float16 would need its
+losses scaled, which methods with several losses do each in its own way."""
 
 
 @dataclass(frozen=True)

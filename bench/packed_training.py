@@ -29,7 +29,7 @@ Batch = tuple[Tensor, ...]
 
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.Adamax, optim.RMSprop, optim.SGD)
 """Optimizers under which no entry of a parameter depends on another."""
-AGREE = {"float32": 1e-3, "bfloat16": 3e-2}
+AGREE = {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 3e-2}
 """Relative difference to a model's loss alone, at the first update, above which something is wrong with the pack."""
 
 

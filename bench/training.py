@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -242,9 +242,22 @@ class Training:
 
 def calculating(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Within its block matrix products and convolutions are calculated in a precision; parameters stay float32."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=getattr(torch, precision))
+    match precision:
+        case "float32":
+            return nullcontext()
+        case "tf32":
+            return _tf32()
+        case _:
+            return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 class EarlyStopping:

@@ -227,3 +227,11 @@ def test_a_method_may_have_a_precision_of_its_own(plan: Plan) -> None:
     }
     with pytest.raises(SweepsError, match=r"methods.tests.packable:Counts.precision: no precision"):
         plan(text.replace("bfloat16", "float8"))
+
+
+def test_tf32_needs_a_gpu(plan: Plan) -> None:
+    text = PAIRS + 'precision = "tf32"\n'
+    with pytest.raises(SweepsError, match=r'precision: "tf32" is of GPUs'):
+        plan(text + AFFINE)
+    (budget,) = {trial.budget for trial in plan(text + "resources = { gpus = 0.5 }\n" + AFFINE)}
+    assert budget.precision == "tf32"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.environment import generator
+from bench.environment import generator, reproducible
 from bench.identity import Budget
 from bench.training import (
     DivergedError,
@@ -17,6 +17,7 @@ from bench.training import (
     TimedOutError,
     Training,
     Watch,
+    calculating,
     near,
     run_stage,
     samplers,
@@ -189,3 +190,14 @@ def test_the_validation_loss_is_the_mean_over_full_batches() -> None:
     method = Objectives([1.0, 2.0, 6.0])
     early = EarlyStopping(Watch(no_report), method, IMAGES, Budget(1, None, 3, 1), torch.device("cpu"), seed=0)
     assert early.validation_loss(1).item() == 3.0
+
+
+def test_tf32_is_allowed_in_its_block_alone() -> None:
+    def allowed() -> set[bool]:
+        return {torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32}
+
+    with reproducible(threads=1):
+        assert allowed() == {False}
+        with calculating("tf32", torch.device("cuda")):
+            assert allowed() == {True}
+        assert allowed() == {False}

@@ -109,6 +109,8 @@ class _Reader:
             self.wrong(
                 "seeds", f"datasets, methods and seeds make {count:,} trials; at most {MOST_TRIALS:,} are planned"
             )
+        if resources is not None and not resources.gpus and any(budget.precision == "tf32" for _, budget in methods):
+            self.wrong("precision", '"tf32" is of GPUs; state resources = { gpus = 1 }, or another precision')
         if self.mistakes or resources is None:
             return None
         return Sweep(
