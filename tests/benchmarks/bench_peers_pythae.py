@@ -5,10 +5,10 @@
 
 Batches of 64 images, of one architecture for both: ours ("mlp", "conv", "dcgan"), given to pythae as encoder and
 decoder, or pythae's default one ("pythae-mlp"), put together of the same layers for ours. Once each with pythae's
-trainer, as its users run it, an epoch a round, beside our batches and updates (those of "conv" in bfloat16 too, an
-option of sweeps); and once with its model and optimizer alone ("bare"), without the trainer's data loader, progress bar
-and sums of losses, on one batch that both always get. Before the clock runs, both must have the same loss. With
-BENCH_DEVICE=cuda, both are on a GPU, where our batches lie already; pythae's trainer brings each of its own there.
+trainer, as its users run it, an epoch a round, beside our batches and updates (those of "conv" compiled and in bfloat16
+too, both options of sweeps); and once with its model and optimizer alone ("bare"), without the trainer's data loader,
+progress bar and sums of losses, on one batch that both always get. Before the clock runs, both must have the same loss.
+With BENCH_DEVICE=cuda, both are on a GPU, where our batches lie already; pythae's trainer brings each of its own there.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
+from bench.compiling import compiled_step
 from bench.training import ImageBatches, calculating, near
 from methods.autoencoders.beta_vae import BetaVAE
 from methods.autoencoders.vae import VAE
@@ -149,9 +150,15 @@ def copies_of_default_networks(peer: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def race_trainer(
-    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, folder: Path, precision: str
+    benchmark: BenchmarkFixture,
+    pair: tuple[Any, Any],
+    device: torch.device,
+    folder: Path,
+    precision: str = "float32",
+    *,
+    compiled: bool = False,
 ) -> None:
-    """Ours in some precision beside pythae's trainer in float32, an epoch a round."""
+    """Ours, in some precision or compiled, beside pythae's trainer in float32, an epoch a round."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
@@ -175,10 +182,12 @@ def race_trainer(
         assert math.isfinite(trainer.train_step(1))
         trainer.callback_handler.on_epoch_end(training_config=config)
 
+    update = compiled_step(method) if compiled else method.train_step
+
     def ours(steps: int) -> None:
         for _ in range(steps):
             with calculating(precision, device):
-                method.train_step(next(batches))
+                update(next(batches))
 
     race(benchmark, ours, theirs, steps=epoch)
 
@@ -186,7 +195,14 @@ def race_trainer(
 def test_updates_beside_pythaes_trainer(
     benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, tmp_path: Path
 ) -> None:
-    race_trainer(benchmark, pair, device, tmp_path, "float32")
+    race_trainer(benchmark, pair, device, tmp_path)
+
+
+@pytest.mark.parametrize("case", [CASES[2]], indirect=True, ids=["conv-28x28"])
+def test_compiled_updates_beside_pythaes_trainer(
+    benchmark: BenchmarkFixture, pair: tuple[Any, Any], device: torch.device, tmp_path: Path
+) -> None:
+    race_trainer(benchmark, pair, device, tmp_path, compiled=True)
 
 
 @pytest.mark.parametrize("case", [CASES[2], CASES[5]], indirect=True, ids=["conv-28x28", "conv-64x64"])
