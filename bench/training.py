@@ -90,9 +90,10 @@ class Watch:
         for name, value in values.items():
             if not abs(value) < EXPLODED:
                 raise DivergedError(f"{name} is {value:g} at step {step} of {stage}")
-        for name, parameter in self.method.named_parameters() if self.method else ():
-            if not parameter.isfinite().all():
-                raise DivergedError(f"the parameter {name} is not finite after step {step} of {stage}")
+        finite = {name: each.isfinite().all() for name, each in self.method.named_parameters()} if self.method else {}
+        if finite and not torch.stack([*finite.values()]).all():  # at once: each read waits for a GPU
+            name = next(name for name, sound in finite.items() if not sound)
+            raise DivergedError(f"the parameter {name} is not finite after step {step} of {stage}")
         if self.timeout is not None and seconds > self.timeout:
             raise TimedOutError(f"stopped at step {step} of {stage}, after the time limit of {self.timeout:g} s")
         self.report(stage, step, planned, next(iter(values.values()), math.nan))

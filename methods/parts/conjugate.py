@@ -54,9 +54,10 @@ def conjugate_points(function: Function, slopes: Tensor, start: Tensor, settings
         unfinished = gradients.abs().amax(dim=1) > settings.tolerance  # False as well where it is not a number
         if not unfinished.all():
             solution[open_rows] = points
-            open_rows, slopes, points = open_rows[unfinished], slopes[unfinished], points[unfinished]
-            values, gradients = values[unfinished], gradients[unfinished]
-            memory = [(steps[unfinished], bends[unfinished], rhos[unfinished]) for steps, bends, rhos in memory]
+            left = unfinished.nonzero().squeeze(1)  # once: each use of a mask as an index waits for a GPU
+            open_rows, slopes, points = open_rows[left], slopes[left], points[left]
+            values, gradients = values[left], gradients[left]
+            memory = [(steps[left], bends[left], rhos[left]) for steps, bends, rhos in memory]
         if len(open_rows) == 0 or iteration == settings.max_iterations:
             solution[open_rows] = points
             return solution, iteration
