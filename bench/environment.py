@@ -69,7 +69,7 @@ def reproducible(threads: int) -> Iterator[None]:
     # use_deterministic_algorithms(True, warn_only=True), without its import of torch's compiler to set that too.
     torch.set_deterministic_debug_mode("warn")
     # Else every output that an operation is about to write would be filled before: 2% of a convolutional update.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # its module is a class
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
