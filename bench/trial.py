@@ -144,6 +144,8 @@ class Run:
         away, and goes on when they have been made."""
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("the sweep asks for a GPU and torch sees none; set resources.gpus = 0 to use the CPU")
+        if self.device.type == "cpu" and self.trial.budget.precision == "tf32":
+            raise RuntimeError('precision = "tf32" is of GPUs; on a CPU it would be "float32", which is another trial')
         reset_peak_memory(self.device)
         dataset_class = find_dataset(self.trial.dataset.name)
         options = typed(self.trial.dataset.options, options_of(dataset_class))

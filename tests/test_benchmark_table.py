@@ -42,7 +42,7 @@ def benchmark(fullname: str, **values: Any) -> dict[str, Any]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository whose pages have markers and no results yet."""
-    for name in ("README.md", "docs/speed.md"):
+    for name in ("README.md", "docs/measured.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     (tmp_path / REFERENCE).parent.mkdir(parents=True)
@@ -52,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def render(root: Path, *benchmarks: dict[str, Any], **hardware: str) -> tuple[str, str]:
-    """What the README and docs/speed.md say after a run is kept; twice, which must change nothing."""
+    """What the README and docs/measured.md say after a run is kept; twice, which must change nothing."""
     run = root / "run.json"
     run.write_text(json.dumps({"machine_info": MACHINE | hardware, "benchmarks": benchmarks}))
     keep(run, root)
@@ -62,7 +62,7 @@ def render(root: Path, *benchmarks: dict[str, Any], **hardware: str) -> tuple[st
             path.write_text(text)
     assert pages(root) == texts
     assert all(text.startswith("before\n") and text.endswith("\nafter\n") for text in texts.values())
-    return texts[root / "README.md"], texts[root / "docs/speed.md"]
+    return texts[root / "README.md"], texts[root / "docs/measured.md"]
 
 
 def test_each_suite_has_a_table_under_its_docstring_and_the_machine_is_named(root: Path) -> None:

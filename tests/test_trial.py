@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,10 @@ def test_a_trial_of_two_sweeps_is_known_in_both(sweeps_file: Callable[[str], Pat
         for trial in sweep.trials():
             run_trial(trial, store, data, no_report)
     assert sorted(sweep for sweep, _ in store.read().trials) == ["others", "shifts"]
+
+
+def test_a_trial_in_tf32_is_not_run_on_a_cpu_as_if_it_were(trial: Trial, data: Path, tmp_path: Path) -> None:
+    there = replace(trial, budget=replace(trial.budget, precision="tf32"))
+    outcome = run_trial(there, Store(tmp_path), data, no_report)
+    assert outcome.status == "failed"
+    assert 'precision = "tf32" is of GPUs' in str(outcome.error)

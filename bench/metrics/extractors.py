@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 else:
     Device = Any  # reading a signature evaluates its annotations, which must not import torch
 
-PREPROCESSING_VERSION = 2
+PREPROCESSING_VERSION = 3
 """Raise it when an extractor's handling of images or a batch size changes: remembered features are then recomputed."""
 
 NETWORK_PACKAGES = ("efficientnet-lite-pytorch", "torch-fidelity", "torchvision")
 """Where the networks are from."""
 
-CPU_BATCH = 10
+CPU_BATCH = 25
 ACCELERATOR_BATCH = 64
 """Images a forward pass. On a CPU, activations of more leave its caches."""
 

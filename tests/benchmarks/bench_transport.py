@@ -98,4 +98,4 @@ def test_monotonicity_violations(benchmark: BenchmarkFixture, source: np.ndarray
 
 
 def test_mode_coverage(benchmark: BenchmarkFixture, pushed: np.ndarray, target: np.ndarray) -> None:
-    timed(benchmark, mode_coverage, pushed, target[:100])
+    timed(benchmark, mode_coverage, pushed, target[:100], 1.0)

@@ -1,4 +1,4 @@
-"""Writes what was measured last into README.md and docs/speed.md, between their markers.
+"""Writes what was measured last into README.md and docs/measured.md, between their markers.
 
     python -m tests.benchmarks.table               # from the references, measured/0000_*.json
     python -m tests.benchmarks.table SAVED.json    # one of which that saved run becomes first
@@ -27,12 +27,14 @@ PACKED = "tests/benchmarks/bench_peers_w2gn.py::test_eight_packed_seeds_beside_t
 COMPILED = "tests/benchmarks/bench_peers_w2gn.py::test_compiled_updates_beside_the_authors_loop"
 GPU_PACKED = "tests/benchmarks/bench_peers_w2gn.py::test_sixteen_packed_seeds_beside_the_authors_loop"
 TRAINER = "tests/benchmarks/bench_peers_pythae.py::test_updates_beside_pythaes_trainer"
+COMPILED_BESIDE_TRAINER = "tests/benchmarks/bench_peers_pythae.py::test_compiled_updates_beside_pythaes_trainer"
 BFLOAT16 = "tests/benchmarks/bench_peers_pythae.py::test_updates_in_bfloat16_beside_pythaes_trainer"
 HEADLINES = {
     f"{LOOP}[8-1]": ("W2GN, D = 8, one thread", "its authors' loop"),
     f"{LOOP}[16-1]": ("W2GN, D = 16, one thread", "its authors' loop"),
     f"{LOOP}[64-1]": ("W2GN, D = 64, one thread", "its authors' loop"),
     f"{LOOP}[256-1]": ("W2GN, D = 256, one thread", "its authors' loop"),
+    f"{COMPILED}[64]": ("W2GN, D = 64, one thread, compiled", "its authors' loop"),
     f"{PACKED}[8]": ("W2GN, D = 8, one of eight packed seeds, two threads", "its authors' loop, two threads"),
     f"{PACKED}[16]": ("W2GN, D = 16, one of eight packed seeds, two threads", "its authors' loop, two threads"),
     f"{TRAINER}[wae-mmd-pythae-mlp-28x28]": ("WAE-MMD, 28×28, pythae's MLP", "pythae's trainer"),
@@ -41,6 +43,8 @@ HEADLINES = {
     f"{TRAINER}[beta-vae-pythae-mlp-28x28]": ("β-VAE, 28×28, pythae's MLP", "pythae's trainer"),
     f"{TRAINER}[beta-vae-conv-28x28]": ("β-VAE, 28×28, convolutional", "pythae's trainer"),
     f"{TRAINER}[beta-vae-conv-64x64]": ("β-VAE, 64×64, convolutional", "pythae's trainer"),
+    f"{COMPILED_BESIDE_TRAINER}[wae-mmd-conv-28x28]": ("WAE-MMD, 28×28, convolutional, compiled", "pythae's trainer"),
+    f"{COMPILED_BESIDE_TRAINER}[beta-vae-conv-28x28]": ("β-VAE, 28×28, convolutional, compiled", "pythae's trainer"),
     f"{BFLOAT16}[beta-vae-conv-28x28]": ("β-VAE, 28×28, convolutional, in bfloat16", "pythae's trainer, in float32"),
     f"{BFLOAT16}[beta-vae-conv-64x64]": ("β-VAE, 64×64, convolutional, in bfloat16", "pythae's trainer, in float32"),
 }
@@ -69,7 +73,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in references]
     blocks = {
         root / "README.md": [headlines(results) for results in runs],
-        root / "docs" / "speed.md": [suites(results, root) for results in runs],
+        root / "docs" / "measured.md": [suites(results, root) for results in runs],
     }
     return {path: between_markers(path, "\n\n".join(parts)) for path, parts in blocks.items()}
 
