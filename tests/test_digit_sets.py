@@ -47,7 +47,7 @@ def digits(labels: np.ndarray, side: int) -> np.ndarray:
 
 def idx_files(cls: type[IdxImages]) -> dict[str, bytes]:
     return {
-        f"{cls.name}-{name}-{kind}-ubyte.gz": gzip.compress(idx(array))
+        f"{cls.name}-{name}-{kind}-ubyte.gz": gzip.compress(idx(array), mtime=0)
         for name, labels in (("train", TRAIN), ("t10k", TEST))
         for kind, array in (("images-idx3", digits(labels, 28)), ("labels-idx1", labels))
     }
