@@ -36,10 +36,7 @@ UPDATES = 2
 SMALL = {"width": 4, "pretrain_steps": 3, "conjugate_steps": 10}
 READ, COPY, PLACES = "aten._local_scalar_dense.default", "aten._to_copy.default", "aten.nonzero.default"
 WAITING = {
-    "amortized-conjugate": {
-        READ,
-        PLACES,
-    },  # conjugates are iterated until all have converged, and those that have leave
+    "amortized-conjugate": {READ, PLACES},  # conjugates are iterated until all have converged; those that have leave
     "mm-v1": {READ},  # conjugates are iterated until they have converged
     "monge-gap": {READ},  # POT iterates Sinkhorn's plans to a tolerance, and takes ε as a number
     "sinkhorn-ae": {READ, COPY},  # POT looks after Sinkhorn's plans on the way

@@ -165,10 +165,15 @@ def assert_same_updates(method: W2GN, update: Update, peer: AuthorsLoop, points:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dim", [8, 16, 64, 256])
 def test_updates_beside_the_authors_loop(
-    benchmark: BenchmarkFixture, checkout: Path, dim: int, threads: int, device: torch.device
+    benchmark: BenchmarkFixture,
+    checkout: Path,
+    dim: int,
+    threads: int,
+    device: torch.device,
+    request: pytest.FixtureRequest,
 ) -> None:
-    if device.type == "cuda" and threads > 1:
-        pytest.skip("one thread gives a GPU its work")
+    if threads > 1:
+        request.getfixturevalue("cpu")  # one thread gives a GPU its work
     torch.set_num_threads(threads)
     method = make(dim, device)
     race_updates(benchmark, checkout, method, method.train_step)
@@ -176,11 +181,11 @@ def test_updates_beside_the_authors_loop(
 
 @pytest.mark.parametrize("dim", [8, 16, 64, 256])
 def test_compiled_updates_beside_the_authors_loop(
-    benchmark: BenchmarkFixture, checkout: Path, dim: int, device: torch.device
+    benchmark: BenchmarkFixture, checkout: Path, dim: int, device: torch.device, request: pytest.FixtureRequest
 ) -> None:
     """With `compile = true`."""
-    if device.type == "cpu" and dim != 64:
-        pytest.skip("measured on a GPU alone: BENCH_DEVICE=cuda")
+    if dim != 64:
+        request.getfixturevalue("gpu")
     torch.compiler.reset()  # else what was compiled for another dimension is compiled anew for any
     method = make(dim, device)
     race_updates(benchmark, checkout, method, compiled_step(method))
